@@ -1,0 +1,57 @@
+// TCP: streams and listeners.
+#pragma once
+#include <chrono>
+#include <system_error>
+
+#include <coir/io/socket_listener.hpp>
+#include <coir/io/socket_stream.hpp>
+
+namespace coir {
+
+struct keep_alive_options {  // 0: the system's
+  std::chrono::seconds idle{0};      // silence before the first probe
+  std::chrono::seconds interval{0};  // between probes
+  int count = 0;                     // unanswered probes before the connection is given up
+};
+
+// A connection; its calls are socket_stream's. New ones have TCP_NODELAY set.
+class tcp_stream : public socket_stream {
+ public:
+  tcp_stream() noexcept = default;
+  explicit tcp_stream(io::handle h) noexcept : socket_stream(std::move(h)) {}
+
+  // Waits until the connection is made. Errors: the kernel's (connection_refused, network_unreachable, timed_out, ...),
+  // address_family_not_supported. A cancelled one leaves nothing open.
+  static tcp_stream connect(const endpoint&);
+  static tcp_stream connect(const endpoint&, std::error_code&);
+
+  static tcp_stream adopt(handle_type);  // takes over a connected socket
+
+  void set_no_delay(bool);
+  void set_no_delay(bool, std::error_code&);
+  void set_keep_alive(bool, keep_alive_options = {});
+  void set_keep_alive(bool, keep_alive_options, std::error_code&);
+};
+
+class tcp_listener : public socket_listener {
+ public:
+  tcp_listener() noexcept = default;
+
+  // Does not wait. Throws std::system_error that names the address; a fiber.
+  static tcp_listener bind(const endpoint&, listen_options = {});
+  static tcp_listener bind(const endpoint&, listen_options, std::error_code&);
+  static tcp_listener bind(const endpoint& e, std::error_code& error) { return bind(e, {}, error); }
+
+  static tcp_listener adopt(handle_type);  // takes over a listening socket, and makes it non-blocking
+
+  // Waits for a connection. Errors: too_many_files_open and its like, operation_canceled after close().
+  tcp_stream accept();
+  tcp_stream accept(std::error_code&);
+
+  using stream_type = tcp_stream;
+
+ private:
+  explicit tcp_listener(io::handle h) noexcept : socket_listener(std::move(h)) {}
+};
+
+}  // namespace coir

@@ -1,0 +1,119 @@
+#include "probe.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string_view>
+#include <system_error>
+
+#include "ring.hpp"
+
+namespace coir::io {
+namespace {
+
+// kernel.io_uring_disabled (Linux 6.6): 0 allowed, 1 refused to the unprivileged, 2 to all; -1: not known.
+int read_disabled_setting() noexcept {
+  int value = -1;
+  if (std::FILE* f = std::fopen("/proc/sys/kernel/io_uring_disabled", "re"); f != nullptr) {
+    if (std::fscanf(f, "%d", &value) != 1) value = -1;
+    std::fclose(f);
+  }
+  return value;
+}
+
+// Best first. TASKRUN_FLAG lets an idle poll see without a system call that there is nothing to do.
+constexpr unsigned flag_sets[] = {
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,  // 6.1
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,                                // 5.19
+    0,
+};
+
+// 0, or the errno: of the call, or ENOSYS for an operation that is missing.
+int find_operations(ring& r) {
+  constexpr unsigned count = 256;
+  struct free_it {
+    void operator()(io_uring_probe* p) const noexcept { std::free(p); }
+  };
+  const std::unique_ptr<io_uring_probe, free_it> known(
+      static_cast<io_uring_probe*>(std::calloc(1, sizeof(io_uring_probe) + count * sizeof(io_uring_probe_op))));
+  if (known == nullptr) return ENOMEM;
+  if (const int result = r.probe(*known, count); result < 0) return -result;
+  for (const int op : {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_ACCEPT, IORING_OP_CONNECT,
+                       IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READ})
+    if (io_uring_opcode_supported(known.get(), op) == 0) return ENOSYS;
+  return 0;
+}
+
+int run_nop(ring& r) noexcept {
+  r.try_prepare()->opcode = IORING_OP_NOP;
+  io_uring_cqe done{};
+  const int result = r.enter(1);
+  return result < 0 ? result : r.take(done) ? 0 : -EIO;
+}
+
+// An absolute time that has passed: ETIME where the flag is known, EINVAL where not.
+bool takes_absolute_timeout(ring& r) noexcept {
+  const __kernel_timespec past{0, 1};
+  return r.enter(1, &past, true) == -ETIME;
+}
+bool takes_timeout(ring& r) noexcept {
+  const __kernel_timespec at_once{0, 1};
+  return r.enter(1, &at_once, false) == -ETIME;
+}
+bool takes_messages(ring& r) noexcept {
+  io_uring_cqe done{};
+  return ring::send_message(r.descriptor(), 1) == 0 && r.enter(1) == 0 && r.take(done);
+}
+
+uring_capabilities refused(const char* step, int error) {
+  uring_capabilities c;
+  c.error = error;
+  c.reason = explain_refusal(step, error);
+  return c;
+}
+
+}  // namespace
+
+std::string explain_refusal(const char* step, int error) {
+  std::string why = std::string(step) + ": " + std::system_category().message(error);
+  const int disabled = read_disabled_setting();
+  if (error == EPERM && disabled == 2)
+    return why + " (the sysctl kernel.io_uring_disabled is 2; set it to 0)";
+  if (error == EPERM && disabled == 1)
+    return why + " (the sysctl kernel.io_uring_disabled is 1; set it to 0, or join the group kernel.io_uring_group)";
+  if (error == EPERM || error == EACCES)
+    return why + " (a seccomp filter? allow io_uring_setup, io_uring_enter and io_uring_register)";
+  if (error == ENOSYS)
+    return why + " (a kernel older than 5.11 or without io_uring, or a seccomp filter; allow io_uring_setup, "
+                 "io_uring_enter and io_uring_register)";
+  if (error == ENOMEM) return why + " (a low limit of locked memory? raise ulimit -l, RLIMIT_MEMLOCK)";
+  if (error == EMFILE || error == ENFILE) return why + " (raise ulimit -n, RLIMIT_NOFILE)";
+  return why;
+}
+
+uring_capabilities probe_uring() {
+  ring r;
+  int result = -EINVAL;
+  uring_capabilities c;
+  for (const unsigned flags : flag_sets) {
+    result = r.open({.submissions = 8, .completions = 16}, flags);
+    c.setup_flags = flags;
+    if (result != -EINVAL) break;
+  }
+  if (result < 0) return refused("io_uring_setup", -result);
+  if (result = r.enable(); result < 0) return refused("io_uring_register", -result);
+  if (!r.keeps_completions()) return refused("io_uring_setup: completions could be dropped", ENOSYS);
+  if (const int error = find_operations(r); error != 0) return refused("io_uring_register", error);
+  if (result = run_nop(r); result < 0) return refused("io_uring_enter", -result);
+  if (!takes_timeout(r)) return refused("io_uring_enter: no timeouts", ENOSYS);
+  c.absolute_timeout = takes_absolute_timeout(r);
+  c.message_by_register = takes_messages(r);
+  c.skip_success = r.skips_success();
+  // Of the same release as COOP_TASKRUN, and invisible to the probe.
+  c.poll_first = c.multishot_accept = c.setup_flags != 0;
+  c.usable = true;
+  return c;
+}
+
+}  // namespace coir::io

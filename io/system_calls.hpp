@@ -1,0 +1,34 @@
+// System calls that give the kernel's answer as one value: a result, or a negative errno.
+//
+// Never inlined: errno's address is a constant to the compiler, and a caller that parks between two calls may be on
+// another thread at the second (fiber/README.md).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+namespace coir::io::sys {
+
+int socket(int family, int type) noexcept;  // close-on-exec, non-blocking
+int bind(int fd, const void* address, std::size_t size) noexcept;
+int listen(int fd, int backlog) noexcept;
+int set_option(int fd, int level, int name, int value) noexcept;
+int get_option(int fd, int level, int name) noexcept;  // the value, which is not negative
+int shutdown(int fd, int how) noexcept;
+int close(int fd) noexcept;
+int set_non_blocking(int fd) noexcept;
+int set_close_on_exec(int fd) noexcept;
+int duplicate(int fd) noexcept;  // close-on-exec
+
+// None of these waits.
+std::int32_t receive(int fd, void* into, std::size_t size) noexcept;
+std::int32_t send(int fd, const void* from, std::size_t size) noexcept;
+std::int32_t send_message(int fd, const msghdr& message) noexcept;
+int accept(int fd) noexcept;  // close-on-exec, non-blocking
+int connect(int fd, const void* address, std::size_t size) noexcept;
+int ring(int eventfd) noexcept;  // adds one to it
+bool ready_now(int fd, short events) noexcept;
+
+}  // namespace coir::io::sys

@@ -1,0 +1,147 @@
+#include "transfer.hpp"
+
+#include <cerrno>
+#include <cstdint>
+#include <new>
+
+#include <coir/io/errors.hpp>
+
+#include "reactor.hpp"
+
+namespace coir::io {
+namespace {
+
+using bytes = std::span<std::byte>;
+using const_bytes = std::span<const std::byte>;
+
+// One successful receive. 0: the end, or `error`.
+std::size_t receive(io_call& call, bytes into, std::error_code& error) {
+  for (;;) {
+    const std::int32_t n = call.driver().receive(call, into);
+    if (n > 0) return call.moved(static_cast<std::size_t>(n)), static_cast<std::size_t>(n);
+    if (n == 0 && !call.closing()) return 0;
+    if (!call.again(n, error)) return 0;
+  }
+}
+
+std::size_t send(io_call& call, const_bytes from, std::error_code& error) {
+  for (;;) {
+    const std::int32_t n = call.driver().send(call, from);
+    if (n >= 0) return call.moved(static_cast<std::size_t>(n)), static_cast<std::size_t>(n);
+    if (!call.again(n, error)) return 0;
+  }
+}
+
+// After a part has gone out: whether to go on. A stop that came meanwhile ends the call.
+bool go_on(io_call& call, std::error_code& error) {
+  return call.stopped_by == sched::operation::stop::none || call.again(-ECANCELED, error);
+}
+
+// The part of the buffers that is still to be sent, as the kernel wants it: a window over them.
+class gather_window {
+ public:
+  explicit gather_window(std::span<const const_bytes> buffers) noexcept : buffers_(buffers) { refill(); }
+
+  bool empty() const noexcept { return count_ == 0; }
+  const msghdr& message() noexcept {
+    message_.msg_iov = parts_;
+    message_.msg_iovlen = count_;
+    return message_;
+  }
+  void consume(std::size_t n) noexcept {
+    while (n != 0 && n >= buffers_.front().size() - offset_) {
+      n -= buffers_.front().size() - offset_;
+      buffers_ = buffers_.subspan(1);
+      offset_ = 0;
+    }
+    offset_ += n;
+    refill();
+  }
+
+ private:
+  void refill() noexcept {
+    count_ = 0;
+    while (!buffers_.empty() && buffers_.front().size() == offset_) {
+      buffers_ = buffers_.subspan(1);
+      offset_ = 0;
+    }
+    std::size_t skip = offset_;
+    for (const const_bytes& b : buffers_) {
+      if (count_ == room) break;
+      const const_bytes rest = b.subspan(skip);
+      skip = 0;
+      if (!rest.empty()) parts_[count_++] = {const_cast<std::byte*>(rest.data()), rest.size()};
+    }
+  }
+
+  static constexpr std::size_t room = 64;  // below IOV_MAX, and small on the stack
+  std::span<const const_bytes> buffers_;
+  std::size_t offset_ = 0;  // in the first
+  std::size_t count_ = 0;
+  iovec parts_[room];
+  msghdr message_{};
+};
+
+}  // namespace
+
+std::size_t receive_some(descriptor* d, bytes into, std::error_code& error) {
+  io_call call;
+  if (!call.enter(d, &descriptor::reading, sched::wait_kind::read, error) || into.empty()) return 0;
+  return receive(call, into, error);
+}
+
+std::size_t receive_exactly(descriptor* d, bytes into, std::error_code& error) {
+  io_call call;
+  if (!call.enter(d, &descriptor::reading, sched::wait_kind::read, error)) return 0;
+  std::size_t done = 0;
+  while (done != into.size()) {
+    const std::size_t n = receive(call, into.subspan(done), error);
+    done += n;
+    if (error) break;
+    if (n == 0) {
+      error = stream_errc::incomplete_read;
+      break;
+    }
+    if (done != into.size() && !go_on(call, error)) break;
+  }
+  return done;
+}
+
+std::size_t send_some(descriptor* d, const_bytes from, std::error_code& error) {
+  io_call call;
+  if (!call.enter(d, &descriptor::writing, sched::wait_kind::write, error) || from.empty()) return 0;
+  return send(call, from, error);
+}
+
+std::size_t send_all(descriptor* d, const_bytes from, std::error_code& error) {
+  io_call call;
+  if (!call.enter(d, &descriptor::writing, sched::wait_kind::write, error)) return 0;
+  call.wants_all = true;
+  std::size_t done = 0;
+  while (done != from.size()) {
+    done += send(call, from.subspan(done), error);
+    if (error || (done != from.size() && !go_on(call, error))) break;
+  }
+  return done;
+}
+
+std::size_t send_all(descriptor* d, std::span<const const_bytes> from, std::error_code& error) {
+  io_call call;
+  if (!call.enter(d, &descriptor::writing, sched::wait_kind::write, error)) return 0;
+  call.wants_all = true;
+  std::size_t done = 0;
+  for (gather_window window(from); !window.empty();) {
+    const std::int32_t n = call.driver().send_message(call, window.message());
+    if (n < 0) {
+      if (!call.again(n, error)) break;
+      continue;
+    }
+    call.moved(static_cast<std::size_t>(n));
+    done += static_cast<std::size_t>(n);
+    window.consume(static_cast<std::size_t>(n));
+    if (!window.empty() && !go_on(call, error)) break;
+  }
+  return done;
+}
+
+}  // namespace coir::io

@@ -1,0 +1,88 @@
+// The io_uring driver: home completion, one-shot operations, one system call a turn.
+//
+// Always true: an operation in flight has exactly one live number; its record is touched by nobody else between
+// start() and its completion. Owner: everything but interrupt().
+#pragma once
+#include <atomic>
+
+#include "operation_table.hpp"
+#include "probe.hpp"
+#include "reactor.hpp"
+#include "ring.hpp"
+
+namespace coir::io {
+
+class accept_queue;
+
+struct uring_options {
+  uring_capabilities kernel;
+  ring_sizes sizes;
+  bool multishot = true;
+};
+
+class uring_reactor final : public reactor {
+ public:
+  explicit uring_reactor(const uring_options&);  // throws std::system_error with cause and remedy
+  ~uring_reactor() override;
+
+  sched::completion_contract contract() const noexcept override { return sched::completion_contract::home; }
+  void attach() override;
+  void detach() noexcept override;
+  void poll(sched::ready_list& ready) noexcept override;
+  void wait(clock::time_point deadline, sched::ready_list& ready) noexcept override;
+  void interrupt() noexcept override;
+  bool busy() const noexcept override { return in_flight_.size() != 0; }
+  void stop(sched::operation&) noexcept override;
+
+  std::int32_t receive(io_call&, std::span<std::byte> into) noexcept override;
+  std::int32_t send(io_call&, std::span<const std::byte> from) noexcept override;
+  std::int32_t send_message(io_call&, const msghdr&) noexcept override;
+  std::int32_t accept(io_call&) noexcept override;
+  std::int32_t connect(io_call&, const void* address, std::size_t size) noexcept override;
+  std::int32_t wait_for(io_call&, short poll_events) noexcept override;
+  bool accept_ahead(handle_type listener, accept_queue&) noexcept override;
+
+  // Written by the owner; a test reads them on its thread.
+  struct counters {
+    std::uint64_t enters = 0;
+    std::uint64_t full_submissions = 0;   // the submission queue was full when an operation began
+    std::uint64_t overflows = 0;          // the completion queue was, and had to be flushed
+    std::uint64_t dead_completions = 0;   // named no operation
+  };
+  const counters& counts() const noexcept { return counts_; }
+  ring& ring_for_tests() noexcept { return ring_; }
+
+ private:
+  // What a number in flight stands for: one of the two.
+  struct target {
+    sched::operation* once = nullptr;
+    accept_queue* repeatedly = nullptr;
+  };
+  struct numbered_operation : sched::operation {
+    std::uint64_t number = 0;
+  };
+
+  template <class Fill>
+  std::int32_t run(io_call&, Fill fill) noexcept;
+  io_uring_sqe& prepare() noexcept;
+  void enter(unsigned wait_for, const __kernel_timespec* timeout, bool absolute) noexcept;
+  void reap(sched::ready_list& ready) noexcept;
+  void complete(const io_uring_cqe&, sched::ready_list& ready) noexcept;
+  void complete_accept(accept_queue&, const io_uring_cqe&, sched::ready_list& ready) noexcept;
+  void arm_doorbell() noexcept;
+
+  const uring_options options_;
+  ring ring_;
+  operation_table<target> in_flight_;
+  sched::ready_list early_;   // became ready while an operation made room for itself
+  bool interrupted_ = false;  // the doorbell has rung since the last wait() returned
+  counters counts_;
+
+  // The doorbell: any thread. Set by who interrupts, before the message; cleared by the owner when the message has come,
+  // before it looks at what the interrupter left.
+  std::atomic<bool> rung_{false};
+  int doorbell_ = -1;           // eventfd, where the kernel takes no messages
+  std::uint64_t rings_ = 0;     // what is read from it
+};
+
+}  // namespace coir::io

@@ -1,0 +1,11 @@
+// The end of a fiber: those who joined it learn of it, and its record goes with the last reference.
+#pragma once
+#include <coir/sched/fiber_record.hpp>
+
+namespace coir::sched {
+
+// Its ending has been stored. Publishes done, wakes the joiners, gives up the fiber's own reference. After it the
+// record may be anybody's.
+void end_fiber(fiber_record&) noexcept;
+
+}  // namespace coir::sched

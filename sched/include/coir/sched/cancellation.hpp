@@ -1,0 +1,21 @@
+// Where cancellation strikes: on entry to a blocking call and in it.
+#pragma once
+#include <coir/sched/waiter.hpp>
+
+namespace coir::sched {
+
+// On entry to a blocking call, before it has any effect: throws coir::cancelled if the running fiber has a request
+// that may strike now. Nothing on a plain thread, while unwinding, or in a shield.
+void cancellation_point_slow(waiter&);
+inline void cancellation_point(waiter& w) {
+  if (w.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    cancellation_point_slow(w);
+}
+
+// Whether a wait that begins now may be ended by cancellation: what to give to claim_word::begin.
+bool may_be_cancelled(const waiter&) noexcept;
+
+// Delivers the pending cancellation, after a wait that it ended.
+[[noreturn]] void throw_cancelled(waiter&);
+
+}  // namespace coir::sched

@@ -1,0 +1,78 @@
+// The record of a fiber: all that is known of it but its stack.
+//
+// Always true: records lie in slabs and are never unmapped while their runtime, or a handle to one of them, lives.
+// A record is live from spawn() to its last release; its generation changes at the end. What walkers and foreign
+// threads read is atomic; everything else belongs to whoever runs the fiber, or to home's gate while it is queued.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <exception>
+
+#include <coir/fiber/context.hpp>
+#include <coir/sched/fiber_id.hpp>
+#include <coir/sched/wait_queue.hpp>
+
+namespace coir::sched {
+
+struct fiber_record;
+struct fiber_extras;
+
+// What a kind of task does at the turns of its life; one constant a kind.
+struct task_functions {
+  void (*run)(fiber_record&) noexcept;      // calls the function and keeps its result; destroys the function
+  void (*drop)(fiber_record&) noexcept;     // destroys a function that will never run
+  void (*destroy)(fiber_record&) noexcept;  // destroys the result; at the last release
+};
+
+enum class task_ending : std::uint8_t { none, value, error, cancelled };
+
+struct fiber_record : waiter {
+  fiber::context context;
+  const task_functions* functions = nullptr;
+
+  spin_lock join_lock;                      // for joiners and the step to done
+  std::atomic<std::uint32_t> references{0};  // the fiber until it has ended, the handle, an inbox of cancellations
+  wait_queue joiners;
+  std::atomic<fiber_extras*> extras{nullptr};  // what few fibers have: a name, a reason, callbacks
+
+  std::atomic<std::uint32_t> life{0};  // generation << 1 | live; see above
+  std::uint32_t index = 0;             // in the record store, for ever
+  std::uint32_t stack_pages = 0;
+  std::atomic<task_state> state{task_state::ready};
+  std::atomic<task_ending> ending{task_ending::none};  // written once, before done
+  bool started = false;   // has a stack
+  std::atomic<bool> starving{false};  // waits for one; cleared by whoever has become its home
+  bool pinned = false;
+  std::uint16_t shields = 0;            // cancellation waits while it is not 0
+  std::atomic<bool> error_seen{false};  // somebody has read, or will report, how it ended
+
+  fiber_id id() const noexcept {
+    return fiber_id(std::uint64_t{life.load(std::memory_order_relaxed) >> 1} << 32 | index);
+  }
+  bool done() const noexcept { return state.load(std::memory_order_acquire) == task_state::done; }
+  std::byte* payload() noexcept;  // what the task's function and result are kept in
+};
+
+static_assert(sizeof(fiber_record) <= 192, "two lines and a half of scheduling, and the payload right behind");
+
+inline constexpr std::size_t payload_alignment = 16;
+inline constexpr std::size_t payload_offset =
+    (sizeof(fiber_record) + payload_alignment - 1) / payload_alignment * payload_alignment;
+
+inline std::byte* fiber_record::payload() noexcept {
+  return reinterpret_cast<std::byte*>(this) + payload_offset;
+}
+
+// How a task is to be spawned; from spawn_options.
+struct spawn_request {
+  std::size_t payload_size = 0;
+  const task_functions* functions = nullptr;
+  std::size_t stack_size = 0;  // 0: the runtime's
+  bool pinned = false;
+};
+
+// Reference counts. Any thread. The last release destroys the result and ends the record's generation.
+inline void retain(fiber_record& f) noexcept { f.references.fetch_add(1, std::memory_order_relaxed); }
+void release(fiber_record& f) noexcept;
+
+}  // namespace coir::sched

@@ -1,0 +1,121 @@
+// What lies behind a task's record: its function until it has run, then its result.
+#pragma once
+#include <exception>
+#include <functional>
+#include <memory>
+#include <new>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include <coir/sched/cancelled.hpp>
+#include <coir/sched/fiber_record.hpp>
+
+namespace coir::sched {
+
+// A function with its arguments, decayed, invoked once, as rvalues.
+template <class F, class... A>
+struct bound {
+  template <class G, class... B>
+  explicit bound(G&& f, B&&... b) : function(std::forward<G>(f)), arguments(std::forward<B>(b)...) {}
+  decltype(auto) operator()() {
+    return std::apply(
+        [this](A&... a) -> decltype(auto) { return std::invoke(std::move(function), std::move(a)...); },
+        arguments);
+  }
+  F function;
+  std::tuple<A...> arguments;
+};
+
+// Functions too large for a record live on the heap.
+template <class B>
+struct boxed {
+  template <class... P>
+  explicit boxed(P&&... parts) : inner(std::make_unique<B>(std::forward<P>(parts)...)) {}
+  decltype(auto) operator()() { return (*inner)(); }
+  std::unique_ptr<B> inner;
+};
+
+// The first member of every payload is the error: those who do not know T find it there.
+template <class T>
+struct task_payload {
+  using stored = std::conditional_t<std::is_void_v<T>, std::monostate,
+                                    std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>, T>>;
+  std::exception_ptr error;
+  bool taken = false;
+  union {
+    stored value;  // alive if ending is value
+  };
+  task_payload() noexcept {}
+  ~task_payload() {}
+
+  T take() {
+    if constexpr (std::is_void_v<T>)
+      return;
+    else if constexpr (std::is_reference_v<T>)
+      return static_cast<T>(*value);
+    else
+      return std::move(value);
+  }
+};
+
+template <class T>
+task_payload<T>& payload_of(fiber_record& f) noexcept {
+  return *std::launder(reinterpret_cast<task_payload<T>*>(f.payload()));
+}
+
+inline constexpr std::size_t inline_payload = 480;
+
+template <class T, class B>
+struct task_kind {
+  using function =
+      std::conditional_t<sizeof(B) <= inline_payload && alignof(B) <= payload_alignment, B, boxed<B>>;
+  struct payload : task_payload<T> {
+    template <class... P>
+    explicit payload(P&&... parts) : run(std::forward<P>(parts)...) {}
+    ~payload() {}
+    union {
+      function run;  // alive until it has run or was dropped
+    };
+  };
+  static_assert(alignof(typename task_payload<T>::stored) <= payload_alignment,
+                "a task's result may be aligned to 16 bytes at most: return a pointer to it");
+
+  static payload& of(fiber_record& f) noexcept {
+    return *std::launder(reinterpret_cast<payload*>(f.payload()));
+  }
+
+  static void run(fiber_record& f) noexcept {
+    payload& p = of(f);
+    task_ending how = task_ending::value;
+    try {
+      if constexpr (std::is_void_v<T>)
+        p.run(), new (&p.value) std::monostate;
+      else if constexpr (std::is_reference_v<T>)
+        new (&p.value) std::add_pointer_t<T>(std::addressof(p.run()));
+      else
+        new (&p.value) T(p.run());
+    } catch (const cancelled& c) {
+      how = c.fiber() == f.id() ? task_ending::cancelled : task_ending::error;
+      p.error = std::current_exception();
+    } catch (...) {
+      how = task_ending::error;
+      p.error = std::current_exception();
+    }
+    drop(f);
+    f.ending.store(how, std::memory_order_relaxed);
+  }
+
+  static void drop(fiber_record& f) noexcept { of(f).run.~function(); }
+
+  static void destroy(fiber_record& f) noexcept {
+    payload& p = of(f);
+    if (f.ending.load(std::memory_order_relaxed) == task_ending::value) std::destroy_at(&p.value);
+    std::destroy_at(&p.error);
+  }
+
+  static constexpr task_functions functions{&run, &drop, &destroy};
+};
+
+}  // namespace coir::sched

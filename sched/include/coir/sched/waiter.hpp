@@ -1,0 +1,79 @@
+// What can park: a fiber of a runtime, a fiber of a guest scheduler, or a plain thread.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include <coir/sched/claim_word.hpp>
+
+namespace coir::sched {
+
+class host;
+struct operation;
+
+// What a parked waiter waits for; with an id it makes the rows of runtime::fibers() and dump().
+enum class wait_kind : std::uint8_t {
+  nothing, sleep, mutex, condition, event, semaphore, join, stack,      // id: owner's fiber, or 0
+  read, write, accept, connect, readable, writable, close, connections  // id: descriptor
+};
+
+// What others want of a fiber, as bits of waiter::attention. A fiber looks at the word at each blocking call.
+enum attention : std::uint32_t {
+  cancel_requested = 1,  // a request that has not been thrown
+  shutting_down = 2,     // the runtime ends: cancellation strikes again and again
+  cancel_posted = 4,     // the waiter is in an inbox of cancellations, which holds a reference
+};
+
+// Lives until its runtime (a thread's: the process) ends and is used again for other fibers, so that late claimers
+// and walkers may always look.
+struct waiter {
+  // In a ready list or a run queue, and then under the gate of that queue's worker.
+  waiter* next = nullptr;
+  union {
+    waiter* previous = nullptr;
+    operation* operating;  // while parked in one: the owner's, who completes or stops it
+  };
+
+  claim_word claim;
+
+  // The host that runs it, ran it last, or stole it. Written by the thread that makes it ready or steals it.
+  std::atomic<host*> home{nullptr};
+
+  // Set by anybody through a foreign request, read and cleared by the waiter.
+  std::atomic<std::uint32_t> attention{0};
+
+  waiter* cancel_next = nullptr;  // in an inbox of cancellations
+
+  // What it waits for: written by the waiter, read by walkers.
+  std::atomic<wait_kind> waits_for{wait_kind::nothing};
+  std::atomic<std::uint64_t> waits_for_id{0};
+};
+
+// Waiters that became ready, oldest first.
+class ready_list {
+ public:
+  void push(waiter& w) noexcept {
+    w.next = nullptr;
+    (last_ != nullptr ? last_->next : first_) = &w;
+    last_ = &w;
+    ++size_;
+  }
+  waiter* pop() noexcept {
+    waiter* w = first_;
+    if (w != nullptr) {
+      first_ = w->next;
+      if (first_ == nullptr) last_ = nullptr;
+      --size_;
+    }
+    return w;
+  }
+  bool empty() const noexcept { return first_ == nullptr; }
+  std::size_t size() const noexcept { return size_; }
+
+ private:
+  waiter* first_ = nullptr;
+  waiter* last_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace coir::sched

@@ -1,0 +1,98 @@
+// Where fiber records come from: slabs of a few sizes, caches of the workers, and a central list.
+//
+// Always true: a record, once made, is a constructed fiber_record until its slab goes, and slabs go only when the
+// runtime has ended and no record is handed out (handles may outlive the runtime).
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include <coir/sched/fiber_record.hpp>
+
+namespace coir::sched {
+
+inline constexpr std::array<std::size_t, 4> payload_sizes{96, 224, 480, 1504};
+inline constexpr std::size_t largest_payload = payload_sizes.back();
+
+class record_store;
+class runtime_core;
+
+// The start of each slab; a record finds it by rounding its address down.
+struct record_slab {
+  static constexpr std::size_t bytes = 256 * 1024;
+  record_store* store;
+  std::uint32_t size_class;
+  std::uint32_t stride;
+  std::uint32_t count;
+  std::uint32_t first_index;
+  std::byte* records;
+
+  fiber_record& at(std::uint32_t i) noexcept {
+    return *reinterpret_cast<fiber_record*>(records + std::size_t{i} * stride);
+  }
+  static record_slab& of(const fiber_record& f) noexcept {
+    return *reinterpret_cast<record_slab*>(reinterpret_cast<std::uintptr_t>(&f) & ~(bytes - 1));
+  }
+};
+
+// Free records of each class, linked by waiter::next.
+struct free_records {
+  struct chain {
+    fiber_record* first = nullptr;
+    std::size_t size = 0;
+  };
+  std::array<chain, payload_sizes.size()> of_class;
+
+  fiber_record* pop(std::uint32_t c) noexcept {
+    fiber_record* f = of_class[c].first;
+    if (f != nullptr) {
+      of_class[c].first = static_cast<fiber_record*>(f->next);
+      --of_class[c].size;
+    }
+    return f;
+  }
+  void push(std::uint32_t c, fiber_record& f) noexcept {
+    f.next = of_class[c].first;
+    of_class[c].first = &f;
+    ++of_class[c].size;
+  }
+};
+
+class record_store {
+ public:
+  static constexpr std::size_t batch = 32, cache_limit = 128;
+
+  static std::uint32_t class_for(std::size_t payload);
+
+  // For a worker's cache: moves up to `batch` records into it; throws std::bad_alloc if there is none.
+  void refill(free_records& cache, std::uint32_t size_class);
+  void drain(free_records& cache, std::uint32_t size_class, std::size_t keep) noexcept;
+
+  // For everybody else.
+  fiber_record& allocate(std::uint32_t size_class);
+  void free(fiber_record&) noexcept;
+
+  // Every record that has been live at some time; those of others change meanwhile. Takes no lock that a spawn takes often.
+  void for_each(const std::function<void(fiber_record&)>&);
+
+  std::atomic<runtime_core*> owner{nullptr};  // null once the runtime has ended
+
+  // The runtime's end: the store goes at once, or with the last record that is handed out.
+  void abandon() noexcept;
+
+ private:
+  ~record_store();
+  void grow(std::uint32_t size_class);  // locked
+
+  std::mutex mutex_;
+  free_records free_;                // under mutex_
+  std::vector<record_slab*> slabs_;  // under mutex_
+  std::size_t handed_out_ = 0;       // under mutex_; caches included
+  std::uint32_t next_index_ = 1;     // under mutex_
+  bool abandoned_ = false;           // under mutex_
+};
+
+}  // namespace coir::sched

@@ -1,0 +1,128 @@
+#include <coir/sched/runtime.hpp>
+
+#include <ostream>
+#include <stdexcept>
+
+#include <coir/sched/driver.hpp>
+
+#include "fiber_extras.hpp"
+#include "runtime_core.hpp"
+
+namespace coir {
+
+namespace sched {
+
+namespace {
+
+std::string text_of(wait_kind kind, std::uint64_t id) {
+  const auto with = [id](const char* what, const char* of) {
+    return id == 0 ? std::string(what) : std::string(what) + of + std::to_string(id);
+  };
+  switch (kind) {
+    case wait_kind::nothing: return {};
+    case wait_kind::sleep: return "sleep";
+    case wait_kind::mutex: return with("mutex", " held by fiber ");
+    case wait_kind::condition: return "condition_variable";
+    case wait_kind::event: return "event";
+    case wait_kind::semaphore: return "semaphore";
+    case wait_kind::join: return with("join", " of fiber ");
+    case wait_kind::stack: return "a stack";
+    case wait_kind::read: return with("read", " on descriptor ");
+    case wait_kind::write: return with("write", " on descriptor ");
+    case wait_kind::accept: return with("accept", " on descriptor ");
+    case wait_kind::connect: return with("connect", " on descriptor ");
+    case wait_kind::readable: return with("readable", ": descriptor ");
+    case wait_kind::writable: return with("writable", ": descriptor ");
+    case wait_kind::close: return with("close", " of descriptor ");
+    case wait_kind::connections: return "connections to end";
+  }
+  return {};
+}
+
+const char* text_of(task_state s) {
+  switch (s) {
+    case task_state::ready: return "ready";
+    case task_state::running: return "running";
+    case task_state::parked: return "parked";
+    case task_state::done: return "done";
+  }
+  return "";
+}
+
+}  // namespace
+
+}  // namespace sched
+
+runtime::runtime(options o, std::unique_ptr<sched::driver_factory> drivers)
+    : core_(std::make_unique<sched::runtime_core>(std::move(o), *drivers, *this)) {}
+
+runtime::~runtime() { core_->shutdown(); }
+
+void runtime::shutdown() {
+  sched::refuse_on_fiber("runtime::shutdown");
+  core_->shutdown();
+}
+
+runtime_metrics runtime::metrics() const {
+  runtime_metrics m;
+  m.reactor = core_->reactor_name;
+  m.reactor_reason = core_->reactor_reason;
+  m.workers = static_cast<unsigned>(core_->workers.size());
+  m.fibers_alive = core_->alive();
+  m.fibers_spawned = core_->spawned_outside.load(std::memory_order_relaxed);
+  for (auto& w : core_->workers) {
+    const auto& c = w->counts;
+    m.fibers_spawned += c.spawned.load(std::memory_order_relaxed);
+    m.switches += c.switches.load(std::memory_order_relaxed);
+    m.steals += c.steals.load(std::memory_order_relaxed);
+    m.stolen += c.stolen.load(std::memory_order_relaxed);
+    m.sleeps += c.sleeps.load(std::memory_order_relaxed);
+  }
+  const auto stacks = core_->stacks.metrics();
+  m.stacks_in_use = stacks.stacks_in_use;
+  m.stacks_cached = stacks.stacks_cached;
+  m.stack_slabs = stacks.slabs;
+  m.fibers_without_stack = core_->starving.size();
+  return m;
+}
+
+std::vector<fiber_info> runtime::fibers() const {
+  std::vector<fiber_info> rows;
+  core_->records.for_each([&](sched::fiber_record& f) {
+    const std::uint32_t life = f.life.load(std::memory_order_acquire);
+    fiber_info row;
+    row.id = f.id();
+    row.state = f.state.load(std::memory_order_relaxed);
+    if (row.state == task_state::done) return;  // only a handle keeps it
+    row.name = sched::name_of(f, 31);
+    if (row.state == task_state::parked)
+      row.waits_for = sched::text_of(f.waits_for.load(std::memory_order_relaxed),
+                                     f.waits_for_id.load(std::memory_order_relaxed));
+    else if (f.starving.load(std::memory_order_relaxed))
+      row.waits_for = sched::text_of(sched::wait_kind::stack, 0);
+    if (auto* home = f.home.load(std::memory_order_relaxed))
+      row.worker = static_cast<sched::worker*>(home)->index;
+    if (f.life.load(std::memory_order_acquire) == life) rows.push_back(std::move(row));
+  });
+  return rows;
+}
+
+void runtime::dump(std::ostream& out) const {
+  for (const fiber_info& f : fibers()) {
+    out << "fiber " << f.id.value() << " '" << f.name << "' " << sched::text_of(f.state)
+        << " on worker " << f.worker;
+    if (!f.waits_for.empty()) out << ", waits for " << f.waits_for;
+    out << '\n';
+  }
+}
+
+runtime& runtime::current() {
+  sched::host* h = sched::current_host_if_any();
+  if (h == nullptr || h->kind != sched::host_kind::worker)
+    throw std::logic_error("coir: runtime::current was called on a plain thread");
+  return static_cast<sched::worker*>(h)->core.owner;
+}
+
+clock::time_point clock::now() noexcept { return std::chrono::steady_clock::now(); }
+
+}  // namespace coir

@@ -1,0 +1,371 @@
+#include "runtime_core.hpp"
+
+#include <cstdio>
+#include <stdexcept>
+#include <system_error>
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <coir/fiber/overflow.hpp>
+#include <coir/sched/cancelled.hpp>
+
+#include "fatal.hpp"
+#include "fiber_end.hpp"
+#include "fiber_extras.hpp"
+#include "processors.hpp"
+
+namespace coir::sched {
+
+namespace {
+
+// Signals are the main program's: a handler should not run on a fiber's stack. Faults stay with who causes them.
+void block_signals() noexcept {
+  sigset_t all;
+  ::sigfillset(&all);
+  for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF})
+    ::sigdelset(&all, fault);
+  ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+}
+
+bool who_overflowed(fiber::overflow_report& report) noexcept {
+  host* here = current_host_if_any();
+  if (here == nullptr || here->kind != host_kind::worker || here->running == nullptr) return false;
+  auto& f = static_cast<fiber_record&>(*here->running);
+  report.running = f.context.on;
+  report.id = f.id().value();
+  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed); e != nullptr && e->lock.try_lock()) {
+    e->name.copy(report.name, sizeof report.name - 1);
+    e->lock.unlock();
+  }
+  return true;
+}
+
+}  // namespace
+
+runtime_core::runtime_core(options o, driver_factory& drivers, runtime& of)
+    : opts(std::move(o)),
+      owner(of),
+      records(*new record_store),
+      idle(opts.workers != 0 ? opts.workers : usable_processors()) {
+  struct give_up {  // the store is no member that destroys itself
+    record_store* store;
+    ~give_up() {
+      if (store != nullptr) store->abandon();
+    }
+  } guard{&records};
+  if (opts.workers == 0) opts.workers = usable_processors();
+  if (opts.workers > 1024)
+    throw std::invalid_argument("coir: options::workers is " + std::to_string(opts.workers) +
+                                "; at most 1024 make sense");
+  fiber::stack_pool::rounded(opts.stack_size);  // throws for a size that no stack can have
+  records.owner.store(this, std::memory_order_release);
+  enable_asymmetric_fences();
+  fiber::install_overflow_handler(&who_overflowed);
+  reactor_name = drivers.name();
+  reactor_reason = drivers.reason();
+  start_workers(drivers);
+  guard.store = nullptr;
+}
+
+runtime_core::~runtime_core() {
+  workers.clear();
+  records.owner.store(nullptr, std::memory_order_release);
+  records.abandon();
+}
+
+void runtime_core::start_workers(driver_factory& drivers) {
+  for (unsigned i = 0; i < opts.workers; ++i)
+    workers.push_back(std::make_unique<worker>(*this, i, drivers.make()));
+  try {
+    for (auto& w : workers)
+      threads_.emplace_back([this, &w = *w] { thread_main(w); });
+  } catch (...) {
+    std::unique_lock lock(mutex_);
+    attach_error_ = std::current_exception();
+  }
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return attached_ == threads_.size(); });
+  if (attach_error_ == nullptr) {
+    started_ = true;
+    changed_.notify_all();
+    return;
+  }
+  leaving.store(true, std::memory_order_release);
+  started_ = true;
+  changed_.notify_all();
+  lock.unlock();
+  for (auto& t : threads_) t.join();
+  std::rethrow_exception(attach_error_);
+}
+
+void runtime_core::thread_main(worker& w) {
+  block_signals();
+  const std::string name = "coir-" + std::to_string(w.index);
+  ::pthread_setname_np(::pthread_self(), name.c_str());
+  fiber::alternate_signal_stack signals;
+  std::exception_ptr error;
+  try {
+    w.attach();
+  } catch (...) {
+    error = std::current_exception();
+    set_current_host(nullptr);
+  }
+  {
+    std::unique_lock lock(mutex_);
+    if (error != nullptr && attach_error_ == nullptr) attach_error_ = error;
+    ++attached_;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return started_; });
+  }
+  if (error != nullptr) return leave();
+  w.run();
+  leave();
+  w.detach();
+}
+
+// Shutdown step 6: nobody closes its reactor while somebody may still send to it.
+void runtime_core::leave() {
+  std::unique_lock lock(mutex_);
+  ++left_;
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return left_ == threads_.size(); });
+}
+
+// --- spawning ---------------------------------------------------------------------------------------------------------
+
+fiber_record& runtime_core::spawn(const spawn_request& r, void (*construct)(std::byte*, void*),
+                                  void* argument) {
+  const std::size_t stack =
+      fiber::stack_pool::rounded(r.stack_size != 0 ? r.stack_size : opts.stack_size);
+  const std::uint32_t size_class = record_store::class_for(r.payload_size);
+  host* here = current_host_if_any();
+  worker* w = nullptr;
+  if (here != nullptr && here->kind == host_kind::worker && &static_cast<worker*>(here)->core == this)
+    w = static_cast<worker*>(here);
+
+  fiber_record& f = w != nullptr ? w->allocate(size_class) : records.allocate(size_class);
+  try {
+    construct(f.payload(), argument);
+  } catch (...) {
+    // A constructor of an argument may have parked: the worker is asked for again.
+    discard(f);
+    throw;
+  }
+  f.context = {};
+  f.functions = r.functions;
+  f.references.store(2, std::memory_order_relaxed);
+  f.home.store(nullptr, std::memory_order_relaxed);
+  f.attention.store(0, std::memory_order_relaxed);
+  f.waits_for.store(wait_kind::nothing, std::memory_order_relaxed);
+  f.state.store(task_state::ready, std::memory_order_relaxed);
+  f.ending.store(task_ending::none, std::memory_order_relaxed);
+  f.stack_pages = static_cast<std::uint32_t>(stack / 4096);
+  f.started = false;
+  f.starving.store(false, std::memory_order_relaxed);
+  f.pinned = r.pinned;
+  f.shields = 0;
+  f.error_seen.store(false, std::memory_order_relaxed);
+  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed)) {
+    e->lock.lock();
+    e->name.clear();
+    e->reason.clear();
+    e->has_reason = false;
+    e->lock.unlock();
+  }
+  f.life.store(f.life.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // live
+  return f;
+}
+
+void runtime_core::start(fiber_record& f) {
+  host* here = current_host_if_any();
+  worker* w = nullptr;
+  if (here != nullptr && here->kind == host_kind::worker && &static_cast<worker*>(here)->core == this)
+    w = static_cast<worker*>(here);
+  if (w != nullptr)
+    w->counts.add(w->counts.spawned);
+  else
+    spawned_outside.fetch_add(1, std::memory_order_relaxed);
+  // Counted, then looked whether the runtime refuses; shutdown refuses, then counts.
+  w != nullptr ? std_atomics::light_fence() : std_atomics::fence();
+  if (refusing.load(std::memory_order_relaxed)) [[unlikely]] {
+    if (w != nullptr)
+      w->counts.add(w->counts.ended);
+    else
+      spawned_outside.fetch_sub(1, std::memory_order_relaxed);
+    drop_unstarted(f);
+    throw std::logic_error("coir: spawn on a runtime that has been shut down");
+  }
+  if (w != nullptr)
+    w->start(f);
+  else
+    enqueue(f);
+}
+
+void runtime_core::name_new(fiber_record& f, std::string name) {
+  try {
+    fiber_extras& e = extras_of(f);
+    e.lock.lock();
+    e.name.swap(name);
+    e.lock.unlock();
+  } catch (...) {
+    drop_unstarted(f);
+    throw;
+  }
+}
+
+// A record that nobody else has seen.
+void runtime_core::drop_unstarted(fiber_record& f) noexcept {
+  f.functions->drop(f);
+  f.functions->destroy(f);
+  f.life.fetch_add(1, std::memory_order_release);
+  discard(f);
+}
+
+void runtime_core::discard(fiber_record& f) noexcept { records.free(f); }
+
+void runtime_core::enqueue(fiber_record& f) noexcept {
+  injected.push(f);
+  const unsigned sleeper = idle.pick_for_work();
+  if (sleeper != idle_set::nobody) workers[sleeper]->interrupt();
+}
+
+// --- cancellation -----------------------------------------------------------------------------------------------------
+
+// Foreign requests, the sending half: flag, full fence, home, message. sched/README.md has the proof.
+void runtime_core::request_cancellation(fiber_record& f, std::uint32_t attention) noexcept {
+  if (f.attention.fetch_or(attention | cancel_posted, std::memory_order_seq_cst) & cancel_posted)
+    return;  // a message is on its way, and whoever gets it looks at the flag after that
+  retain(f);
+  for (;;) {
+    std_atomics::fence();
+    if (host* home = f.home.load(std::memory_order_relaxed))
+      return static_cast<worker*>(home)->post_cancel(f);
+    // Nobody has taken it up yet, and who does looks at the flag first.
+    f.attention.fetch_and(~std::uint32_t{cancel_posted}, std::memory_order_acq_rel);
+    std_atomics::fence();
+    if (f.home.load(std::memory_order_relaxed) == nullptr ||
+        (f.attention.fetch_or(cancel_posted, std::memory_order_seq_cst) & cancel_posted) != 0)
+      return release(f);
+  }
+}
+
+void runtime_core::unhandled(std::exception_ptr error, const fiber_record& f) noexcept {
+  try {
+    const std::string name = name_of(f);
+    if (opts.on_unhandled) return opts.on_unhandled(error, name);
+    print_unhandled(error, f);
+  } catch (...) {
+    std::fputs("coir: options::on_unhandled threw; the error is dropped\n", stderr);
+  }
+}
+
+void print_unhandled(const std::exception_ptr& error, const fiber_record& f) noexcept {
+  const char* what = "an exception that is no std::exception";
+  try {
+    const std::string name = name_of(f, 31);
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception& e) {
+      what = e.what();
+      std::fprintf(stderr, "coir: fiber '%s' (id %llu) ended with an error that nobody waits for: %s\n",
+                   name.c_str(), static_cast<unsigned long long>(f.id().value()), what);
+      return;
+    } catch (...) {
+    }
+    std::fprintf(stderr, "coir: fiber '%s' (id %llu) ended with %s\n", name.c_str(),
+                 static_cast<unsigned long long>(f.id().value()), what);
+  } catch (...) {
+    std::fputs("coir: a fiber ended with an error that nobody waits for\n", stderr);
+  }
+}
+
+void report_unhandled(record_store& store, const std::exception_ptr& error,
+                      fiber_record& f) noexcept {
+  f.error_seen.store(true, std::memory_order_relaxed);
+  if (runtime_core* core = store.owner.load(std::memory_order_acquire))
+    core->unhandled(error, f);
+  else
+    print_unhandled(error, f);
+}
+
+// --- stacks that cannot be had ----------------------------------------------------------------------------------------
+
+void runtime_core::starve(fiber_record& f) noexcept {
+  f.starving.store(true, std::memory_order_release);
+  starving.push(f);
+  stacks_wanted.fetch_add(1, std::memory_order_relaxed);
+}
+
+// Every worker sleeps, nothing is due and no I/O is awaited: no fiber can end and free a stack. The oldest task that
+// waits for one then ends with not_enough_memory, which may let another fiber go on.
+bool runtime_core::starvation_resolved() noexcept {
+  if (starving.empty() || idle.sleeping() != workers.size()) return false;
+  for (auto& w : workers)
+    if (!w->can_only_be_woken_by_fibers()) return false;
+  fiber_record* f = starving.pop();
+  if (f == nullptr) return false;
+  f->functions->drop(*f);
+  *reinterpret_cast<std::exception_ptr*>(f->payload()) = std::make_exception_ptr(std::system_error(
+      std::make_error_code(std::errc::not_enough_memory),
+      "coir: there is no memory for a stack, and no fiber is left that could free one"));
+  f->ending.store(task_ending::error, std::memory_order_relaxed);
+  auto& here = static_cast<worker&>(current_host());
+  here.counts.add(here.counts.ended);
+  end_fiber(*f);
+  if (refusing.load(std::memory_order_relaxed)) fiber_ended();
+  return true;
+}
+
+// --- the end ----------------------------------------------------------------------------------------------------------
+
+std::uint64_t runtime_core::alive() const noexcept {
+  // The ended first: a sum of 0 then was true at some moment in between.
+  std::uint64_t ended = 0, spawned = 0;
+  for (auto& w : workers) ended += w->counts.ended.load(std::memory_order_acquire);
+  for (auto& w : workers) spawned += w->counts.spawned.load(std::memory_order_acquire);
+  return spawned + spawned_outside.load(std::memory_order_acquire) - ended;
+}
+
+std::uint64_t runtime_core::turns_of_all() const noexcept {
+  std::uint64_t sum = 0;
+  for (auto& w : workers) sum += w->turns();
+  return sum;
+}
+
+void runtime_core::fiber_ended() noexcept {
+  if (alive() != 0) return;
+  std::lock_guard lock(mutex_);
+  changed_.notify_all();
+}
+
+void runtime_core::cancel_all() noexcept {
+  records.for_each([this](fiber_record& f) {
+    std::uint32_t n = f.references.load(std::memory_order_relaxed);
+    while (n != 0)  // a record whose last reference goes now has ended
+      if (f.references.compare_exchange_weak(n, n + 1, std::memory_order_acquire)) {
+        request_cancellation(f, shutting_down);
+        release(f);
+        break;
+      }
+  });
+}
+
+void runtime_core::shutdown() {
+  std::lock_guard one_at_a_time(shutdown_mutex_);
+  if (stopped_) return;
+  refusing.store(true, std::memory_order_seq_cst);  // 1
+  std_atomics::heavy_fence();
+  cancel_all();  // 2
+  {
+    std::unique_lock lock(mutex_);  // 3
+    changed_.wait(lock, [&] { return alive() == 0; });
+  }
+  leaving.store(true, std::memory_order_seq_cst);  // 6
+  std_atomics::heavy_fence();
+  for (auto& w : workers) w->interrupt();
+  for (auto& t : threads_) t.join();  // 7, 8
+  stopped_ = true;
+}
+
+}  // namespace coir::sched

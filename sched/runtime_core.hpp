@@ -1,0 +1,86 @@
+// What the workers of one runtime share.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <coir/fiber/stack.hpp>
+#include <coir/sched/options.hpp>
+
+#include "idle_set.hpp"
+#include "injector.hpp"
+#include "record_store.hpp"
+#include "worker.hpp"
+
+namespace coir {
+class runtime;
+}
+
+namespace coir::sched {
+
+class runtime_core {
+ public:
+  runtime_core(options, driver_factory&, runtime& owner);
+  ~runtime_core();
+
+  fiber_record& spawn(const spawn_request&, void (*construct)(std::byte* at, void*), void* argument);
+  void request_cancellation(fiber_record&, std::uint32_t attention) noexcept;  // any thread that has a reference
+  void enqueue(fiber_record&) noexcept;  // from any thread that is no worker of this runtime
+  void unhandled(std::exception_ptr, const fiber_record&) noexcept;
+
+  void name_new(fiber_record&, std::string name);
+  void start(fiber_record&);  // after spawn; throws std::logic_error if the runtime refuses, and the record is gone
+
+  void shutdown();  // in steps; sched/README.md
+  std::uint64_t alive() const noexcept;
+  void fiber_ended() noexcept;  // by a worker, once the runtime is stopping
+
+  // A task for which there is no stack: it waits, and fails if nothing could ever free one.
+  void starve(fiber_record&) noexcept;
+  bool starvation_resolved() noexcept;  // asked by each worker before it sleeps
+  std::uint64_t turns_of_all() const noexcept;
+
+  options opts;
+  runtime& owner;
+  fiber::stack_pool stacks;
+  record_store& records;
+  idle_set idle;
+  injector injected;
+  injector starving;
+  std::vector<std::unique_ptr<worker>> workers;
+  std::string reactor_name, reactor_reason;
+  std::atomic<std::uint64_t> spawned_outside{0};
+
+  std::atomic<bool> refusing{false};   // step 1
+  std::atomic<bool> leaving{false};    // step 6
+  std::atomic<std::uint64_t> stacks_wanted{0};  // tasks that found none, ever
+  std::atomic<bool> someone_polls{false};  // idle polling: one worker at most
+  std::atomic<unsigned> sentinel{idle_set::nobody};  // the sleeper that looks after hogs
+
+ private:
+  void start_workers(driver_factory&);
+  void thread_main(worker&);
+  void leave();
+  void drop_unstarted(fiber_record&) noexcept;
+  void discard(fiber_record&) noexcept;
+  void cancel_all() noexcept;
+
+  std::vector<std::thread> threads_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t attached_ = 0, left_ = 0;  // threads; under mutex_
+  bool started_ = false;                 // under mutex_
+  std::exception_ptr attach_error_;      // under mutex_
+  std::mutex shutdown_mutex_;            // one shutdown at a time
+  bool stopped_ = false;                 // under shutdown_mutex_
+};
+
+// An error that left a fiber and that nobody waits for. Any thread; the runtime may be gone.
+void report_unhandled(record_store&, const std::exception_ptr&, fiber_record&) noexcept;
+void print_unhandled(const std::exception_ptr&, const fiber_record&) noexcept;
+
+}  // namespace coir::sched

@@ -1,0 +1,110 @@
+#include <coir/sched/task.hpp>
+
+#include <stdexcept>
+#include <system_error>
+
+#include <coir/sched/cancellation.hpp>
+#include <coir/sched/host.hpp>
+
+#include "fatal.hpp"
+#include "fiber_extras.hpp"
+#include "runtime_core.hpp"
+#include "worker.hpp"
+
+namespace coir::sched {
+
+namespace {
+
+worker* this_worker() noexcept {
+  host* h = current_host_if_any();
+  return h != nullptr && h->kind == host_kind::worker ? static_cast<worker*>(h) : nullptr;
+}
+
+}  // namespace
+
+void refuse_on_fiber(const char* call) {
+  if (this_worker() != nullptr)
+    throw std::logic_error(std::string("coir: ") + call +
+                           " blocks its thread and was called on a fiber: spawn a fiber instead");
+}
+
+runtime_core& core_of_this_fiber(const char* call) {
+  worker* w = this_worker();
+  if (w == nullptr)
+    throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
+                            std::string("coir: ") + call +
+                                " was called on a plain thread: use a runtime's member, or coir::run");
+  return w->core;
+}
+
+fiber_record& spawn_record(runtime_core& core, spawn_options&& o, const task_functions& functions,
+                           std::size_t payload, void (*construct)(std::byte*, void*), void* argument) {
+  fiber_record& f =
+      core.spawn({payload, &functions, o.stack_size, o.pinned}, construct, argument);
+  if (!o.name.empty()) [[unlikely]]
+    core.name_new(f, std::move(o.name));
+  core.start(f);
+  return f;
+}
+
+bool join(fiber_record& f, clock::time_point deadline, bool cancellable) {
+  if (f.done()) return true;
+  host& here = current_host();
+  waiter& me = *here.running;
+  if (&me == &f)
+    fatal("fiber %llu joins itself, and would wait for ever",
+          static_cast<unsigned long long>(f.id().value()));
+  if (cancellable) cancellation_point(me);
+  if (here.kind == host_kind::worker) static_cast<worker&>(here).run_first(f);
+  f.join_lock.lock();
+  if (f.done()) return f.join_lock.unlock(), true;
+  wait_node node;
+  switch (wait_in(f.joiners, f.join_lock, node, {wait_kind::join, f.id().value(), cancellable},
+                  deadline)) {
+    case outcome::granted: return true;
+    case outcome::cancelled: throw_cancelled(me);
+    default: return false;
+  }
+}
+
+bool cancel(fiber_record& f, std::string_view reason) noexcept {
+  if (f.done()) return false;
+  if (!reason.empty()) {
+    try {
+      fiber_extras& e = extras_of(f);
+      std::string text(reason);
+      e.lock.lock();
+      if (!std::exchange(e.has_reason, true)) e.reason.swap(text);
+      e.lock.unlock();
+    } catch (...) {  // for want of memory it is cancelled without a reason
+    }
+  }
+  if (runtime_core* core = record_slab::of(f).store->owner.load(std::memory_order_acquire))
+    core->request_cancellation(f, cancel_requested);
+  return true;
+}
+
+std::string name_of_task(const fiber_record& f) { return name_of(f); }
+
+void rethrow(fiber_record& f) {
+  f.error_seen.store(true, std::memory_order_relaxed);
+  std::rethrow_exception(error_of(f));
+}
+
+std::exception_ptr error_of(fiber_record& f) {
+  auto& error = *reinterpret_cast<std::exception_ptr*>(f.payload());
+  f.error_seen.store(true, std::memory_order_relaxed);
+  if (error == nullptr && f.ending.load(std::memory_order_relaxed) == task_ending::cancelled)
+    error = std::make_exception_ptr(cancelled(f.id()));  // it never ran
+  return error;
+}
+
+void cancel_and_join(fiber_record& f) noexcept {
+  if (!f.done()) {
+    cancel(f, {});
+    join(f, never, false);
+  }
+  release(f);
+}
+
+}  // namespace coir::sched

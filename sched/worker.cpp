@@ -1,0 +1,318 @@
+// What a running fiber asks of its worker: to park, to yield, to end, to make others ready.
+#include "worker.hpp"
+
+#include <utility>
+
+#include "fatal.hpp"
+#include "fiber_end.hpp"
+#include "runtime_core.hpp"
+
+namespace coir::sched {
+
+namespace {
+
+constexpr std::uint32_t strikes = cancel_requested | shutting_down;
+
+// How many woken fibers in a row may pass the queue.
+constexpr std::uint32_t next_uses_limit = 16;
+
+constexpr std::size_t page = 4096;
+
+}  // namespace
+
+worker::worker(runtime_core& of, unsigned i, std::unique_ptr<driver> d)
+    : host(host_kind::worker),
+      core(of),
+      index(i),
+      random_(i * 2654435761u + 1),
+      driver_(std::move(d)),
+      stacks_(of.stacks, fiber::stack_pool::rounded(of.opts.stack_size)) {
+  io = driver_.get();
+}
+
+worker::~worker() {
+  for (std::uint32_t c = 0; c < payload_sizes.size(); ++c) core.records.drain(records_, c, 0);
+}
+
+// --- the switch ---------------------------------------------------------------------------------------------------
+
+// Gate held. Runs `to` (null: the loop) and saves the running code as `from`. Returns on the worker that switched back.
+worker& worker::switch_locked(fiber_record* to, fiber::context& from, fiber::departure how) noexcept {
+  running = to;
+  if (to != nullptr) {
+    to->state.store(task_state::running, std::memory_order_relaxed);
+    counts.add(counts.switches);
+  }
+  auto& now = static_cast<worker&>(
+      fiber::switch_context(*this, from, to != nullptr ? to->context : loop_, how));
+  now.finish_switch();
+  return now;
+}
+
+// The first thing on every stack that is switched to: the predecessor's context is saved, so what makes it findable
+// runs now; then the gate, held since before the switch, is left.
+void worker::finish_switch() noexcept {
+  if (after_.run != nullptr) {
+    const after_switch after = std::exchange(after_, {});
+    if (waiter* owed = after.run(after.first, after.second)) {
+      auto& f = static_cast<fiber_record&>(*owed);
+      adopt(f);
+      push_locked(f);
+    }
+  }
+  gate_.leave();
+}
+
+void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
+  auto& w = static_cast<worker&>(on);
+  w.finish_switch();
+  fiber_record& f = *w.current();
+  if (f.attention.load(std::memory_order_acquire) & strikes) {
+    f.functions->drop(f);
+    f.ending.store(task_ending::cancelled, std::memory_order_relaxed);
+  } else {
+    f.functions->run(f);
+  }
+  end_current(f);
+}
+
+// On the ended fiber's own stack, for the last time. Nothing of the record is touched once it is released: the final
+// switch is made from a context of the worker's.
+void worker::end_current(fiber_record& f) noexcept {
+  fiber::stack* const stack = f.context.on;
+  end_fiber(f);
+  auto& w = static_cast<worker&>(current_host());  // a destructor may have parked
+  w.dying_ = {};
+  w.dying_.on = stack;
+  w.gate_.enter();
+  w.after_ = {[](void* on, void* left) noexcept -> waiter* {
+                auto& here = *static_cast<worker*>(on);
+                here.stacks_.put(static_cast<fiber::stack*>(left));
+                here.counts.add(here.counts.ended);
+                ++here.stacks_freed_;
+                return nullptr;
+              },
+              &w, stack};
+  w.switch_locked(w.take_next_locked(), w.dying_, fiber::departure::ended);
+  fatal("a fiber that had ended was resumed");
+}
+
+// --- behind the gate ------------------------------------------------------------------------------------------------
+
+// The fiber to run now, on a stack; null when the loop's turn has come. What finds no stack waits for one.
+fiber_record* worker::take_next_locked() noexcept {
+  if (ticks_left_ == 0) return nullptr;
+  --ticks_left_;
+  for (;;) {
+    fiber_record* f;
+    if (next_ != nullptr && (next_uses_ < next_uses_limit || queue_.empty())) {
+      f = std::exchange(next_, nullptr);
+      ++next_uses_;
+    } else {
+      next_uses_ = 0;
+      if (next_ != nullptr) queue_.push(*std::exchange(next_, nullptr));
+      f = queue_.pop();
+      if (f == nullptr) return nullptr;
+      publish_length_locked();
+    }
+    if (f->started || bind_locked(*f)) return f;
+    core.starve(*f);
+  }
+}
+
+bool worker::bind_locked(fiber_record& f) noexcept {
+  fiber::stack* s = stacks_.take(f.stack_pages * page);
+  if (s == nullptr) return false;
+  if (core.opts.measure_stacks) fiber::paint(*s);
+  fiber::make_context(f.context, *s, &fiber_main);
+  f.started = true;
+  return true;
+}
+
+void worker::push_locked(fiber_record& f) noexcept {
+  queue_.push(f);
+  publish_length_locked();
+}
+
+void worker::push_next_locked(fiber_record& f) noexcept {
+  if (next_ != nullptr) push_locked(*next_);
+  next_ = &f;
+}
+
+void worker::publish_length_locked() noexcept {
+  length_.store(queue_.size(), std::memory_order_relaxed);
+}
+
+void worker::publish_deadline_locked() noexcept {
+  earliest_.store(timers_.earliest().time_since_epoch().count(), std::memory_order_relaxed);
+}
+
+// --- parking ----------------------------------------------------------------------------------------------------------
+
+void worker::park(waiter& who, after_switch after, clock::time_point deadline) noexcept {
+  auto& f = static_cast<fiber_record&>(who);
+  const auto wait = f.claim.look();
+  gate_.enter();
+  // Read behind the gate: a canceller's message that was handled before now is seen, one handled later finds us parked.
+  if ((f.attention.load(std::memory_order_relaxed) & strikes) != 0 && wait.cancellable)
+      [[unlikely]] {
+    gate_.leave();
+    f.claim.claim(wait.generation, outcome::cancelled);
+    if (waiter* owed = after.run != nullptr ? after.run(after.first, after.second) : nullptr)
+      ready(static_cast<fiber_record&>(*owed), true);
+    return;
+  }
+  armed_timer timer;
+  if (deadline != never) {
+    timer = timers_.arm(deadline, f, wait.generation);
+    publish_deadline_locked();
+  }
+  f.state.store(task_state::parked, std::memory_order_relaxed);
+  after_ = after;
+  worker& now = switch_locked(take_next_locked(), f.context, fiber::departure::parked);
+  if (timer.entry != nullptr) now.disarm(*this, timer, f);
+}
+
+void worker::park_operation(waiter& who, operation& op, clock::time_point deadline) noexcept {
+  auto& f = static_cast<fiber_record&>(who);
+  const auto wait = f.claim.look();
+  gate_.enter();
+  f.operating = &op;
+  if ((f.attention.load(std::memory_order_relaxed) & strikes) != 0 && wait.cancellable)
+      [[unlikely]]
+    stop(f, operation::stop::cancellation);
+  armed_timer timer;
+  if (deadline != never) {
+    timer = timers_.arm(deadline, f, wait.generation);
+    publish_deadline_locked();
+  }
+  f.state.store(task_state::parked, std::memory_order_relaxed);
+  worker& now = switch_locked(take_next_locked(), f.context, fiber::departure::parked);
+  if (timer.entry != nullptr) now.disarm(*this, timer, f);
+}
+
+// The owner of the ring, for a fiber that is parked in an operation here.
+void worker::stop(waiter& w, operation::stop why) noexcept {
+  if (w.operating->stopped_by != operation::stop::none) return;
+  w.operating->stopped_by = why;
+  io->stop(*w.operating);
+}
+
+void worker::disarm(worker& armed_at, const armed_timer& timer, const waiter& of) noexcept {
+  if (of.claim.state() == outcome::timed_out) return;  // it has left the heap
+  if (&armed_at != this) return armed_at.timers_.abandon(timer);
+  gate_.enter();
+  timers_.disarm(timer);
+  publish_deadline_locked();
+  gate_.leave();
+}
+
+void worker::yield() noexcept {
+  fiber_record& f = *current();
+  f.state.store(task_state::ready, std::memory_order_relaxed);
+  gate_.enter();
+  push_locked(f);
+  fiber_record* to = take_next_locked();
+  if (to == &f) {  // nobody else is ready
+    running = &f;
+    f.state.store(task_state::running, std::memory_order_relaxed);
+    gate_.leave();
+    return;
+  }
+  switch_locked(to, f.context, fiber::departure::parked);
+}
+
+// --- making others ready ------------------------------------------------------------------------------------------------
+
+// Becomes its home. The fence lies between that and the fiber's next step: a canceller that reads the old home has set
+// its flag before that step (sched/README.md, "Foreign requests").
+void worker::adopt(fiber_record& f) noexcept {
+  if (f.home.load(std::memory_order_relaxed) == this) return;
+  f.home.store(this, std::memory_order_relaxed);
+  std_atomics::fence();
+}
+
+void worker::ready(fiber_record& f, bool run_next) noexcept {
+  adopt(f);
+  f.state.store(task_state::ready, std::memory_order_relaxed);
+  gate_.enter();
+  if (run_next)
+    push_next_locked(f);
+  else
+    push_locked(f);
+  gate_.leave();
+  notify();
+}
+
+// Somebody sleeps and nobody searches, while fibers wait in this queue: wake one. After a push, behind a light fence.
+void worker::notify() noexcept {
+  if (length_.load(std::memory_order_relaxed) == 0) return;
+  std_atomics::light_fence();
+  const unsigned sleeper = core.idle.pick_for_work();
+  if (sleeper != idle_set::nobody) [[unlikely]]
+    core.workers[sleeper]->interrupt();
+}
+
+void worker::start(fiber_record& f) noexcept {
+  f.home.store(this, std::memory_order_relaxed);  // nobody knows it yet: no fence
+  gate_.enter();
+  push_locked(f);
+  gate_.leave();
+  notify();
+}
+
+void worker::run_first(fiber_record& f) noexcept {
+  if (f.home.load(std::memory_order_relaxed) != this) return;
+  gate_.enter();
+  // Behind the gate, a fiber that is ours, has not started and wants no stack is in the queue or the run-next slot.
+  if (!f.starving.load(std::memory_order_acquire) &&
+      f.home.load(std::memory_order_relaxed) == this && !f.started && !f.done() && next_ != &f) {
+    queue_.erase(f);
+    push_next_locked(f);
+    publish_length_locked();
+  }
+  gate_.leave();
+}
+
+// The waiter's home is this worker; the caller may be anywhere.
+void worker::unpark(waiter& who) noexcept {
+  auto& f = static_cast<fiber_record&>(who);
+  f.state.store(task_state::ready, std::memory_order_relaxed);
+  host* here = current_host_if_any();
+  if (here != nullptr && here->kind == host_kind::worker) {
+    auto& w = static_cast<worker&>(*here);
+    if (&w.core == &core && (!f.pinned || &w == this))
+      return w.ready(f, w.running != nullptr);
+  }
+  if (!f.pinned) return core.enqueue(f);
+  arrivals_.push(f);
+  if (asleep_.exchange(false, std::memory_order_relaxed)) interrupt();
+}
+
+void worker::post(request& r) noexcept {
+  requests_.push(r);
+  if (asleep_.exchange(false, std::memory_order_relaxed)) interrupt();
+}
+
+void worker::post_cancel(fiber_record& f) noexcept {
+  cancels_.push(f);
+  if (asleep_.exchange(false, std::memory_order_relaxed)) interrupt();
+}
+
+bool worker::measures_stacks() const noexcept { return core.opts.measure_stacks; }
+
+// --- records ------------------------------------------------------------------------------------------------------------
+
+fiber_record& worker::allocate(std::uint32_t size_class) {
+  if (records_.of_class[size_class].first == nullptr) core.records.refill(records_, size_class);
+  return *records_.pop(size_class);
+}
+
+void worker::recycle(fiber_record& f) noexcept {
+  const std::uint32_t c = record_slab::of(f).size_class;
+  records_.push(c, f);
+  if (records_.of_class[c].size > record_store::cache_limit)
+    core.records.drain(records_, c, record_store::cache_limit / 2);
+}
+
+}  // namespace coir::sched

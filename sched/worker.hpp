@@ -1,0 +1,147 @@
+// A worker: the host of a runtime's fibers, one OS thread.
+//
+// Always true: at most one fiber runs; a fiber that is ready is in exactly one place (a worker's queue or its
+// run-next slot, an arrivals box, the injector); what lies behind the gate is touched only from behind it.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <thread>
+
+#include <coir/fiber/context.hpp>
+#include <coir/fiber/stack.hpp>
+#include <coir/sched/fiber_record.hpp>
+#include <coir/sched/host.hpp>
+
+#include "gate.hpp"
+#include "inbox.hpp"
+#include "record_store.hpp"
+#include "run_queue.hpp"
+#include "timer_heap.hpp"
+
+namespace coir::sched {
+
+class runtime_core;
+
+class worker final : public host, private fiber::carrier {
+ public:
+  worker(runtime_core& core, unsigned index, std::unique_ptr<driver> io);
+  ~worker() override;
+
+  // --- any thread -------------------------------------------------------------------------------------------
+  void unpark(waiter&) noexcept override;
+  void post(request&) noexcept override;
+  void post_cancel(fiber_record&) noexcept;  // a reference goes with it
+  void interrupt() noexcept { io->interrupt(); }
+  bool can_only_be_woken_by_fibers() const noexcept {  // a snapshot, while it sleeps
+    return earliest_deadline() == never && !waits_for_io_.load(std::memory_order_relaxed);
+  }
+  std::uint64_t turns() const noexcept { return turns_.load(std::memory_order_relaxed); }
+  std::size_t stealable() const noexcept { return length_.load(std::memory_order_relaxed); }
+  clock::time_point earliest_deadline() const noexcept {
+    return clock::time_point(clock::duration(earliest_.load(std::memory_order_relaxed)));
+  }
+
+  runtime_core& core;
+  const unsigned index;
+
+  // Written by the owner, read by anybody: sums over the workers are snapshots.
+  struct counters {
+    std::atomic<std::uint64_t> spawned{0}, ended{0}, switches{0}, steals{0}, stolen{0}, sleeps{0};
+    void add(std::atomic<std::uint64_t>& c, std::uint64_t n = 1) noexcept {
+      c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
+  } counts;
+
+  // --- the fiber that runs here (the owner) -------------------------------------------------------------------
+  void park(waiter&, after_switch, clock::time_point deadline) noexcept override;
+  void park_operation(waiter&, operation&, clock::time_point deadline) noexcept override;
+  void yield() noexcept override;
+  fiber_record& allocate(std::uint32_t size_class);  // may throw std::bad_alloc
+  void recycle(fiber_record&) noexcept;
+  void start(fiber_record&) noexcept;                  // a new task, to the tail
+  void run_first(fiber_record& unstarted) noexcept;    // a join of it: ahead of all others, if it is still here
+  bool measures_stacks() const noexcept;
+  bool unwinding() const noexcept { return carrier::exceptions->uncaught != 0; }
+  fiber_record* current() const noexcept { return static_cast<fiber_record*>(running); }
+
+  // --- the owner thread ----------------------------------------------------------------------------------------
+  void attach();  // throws what the driver throws
+  void run();     // until the runtime tells its workers to leave
+  void detach() noexcept;
+
+ private:
+  friend class visit;  // what is taken up behind a gate
+
+  static void fiber_main(fiber::carrier&, fiber::context&) noexcept;
+  [[noreturn]] static void end_current(fiber_record&) noexcept;
+
+  // Behind the gate.
+  fiber_record* take_next_locked() noexcept;
+  bool bind_locked(fiber_record&) noexcept;
+  void push_locked(fiber_record&) noexcept;
+  void push_next_locked(fiber_record&) noexcept;
+  void publish_length_locked() noexcept;  // for those outside
+  void publish_deadline_locked() noexcept;
+  worker& switch_locked(fiber_record* to, fiber::context& from, fiber::departure) noexcept;
+  void finish_switch() noexcept;
+
+  void ready(fiber_record&, bool run_next) noexcept;
+  void adopt(fiber_record&) noexcept;  // becomes its home
+  void take_in(ready_list&) noexcept;
+  void disarm(worker& armed_at, const armed_timer&, const waiter& of) noexcept;
+  void stop(waiter&, operation::stop) noexcept;
+
+  // The loop.
+  void look_around() noexcept;
+  bool run_ready() noexcept;
+  bool search() noexcept;
+  bool poll_a_while() noexcept;
+  void sleep() noexcept;
+  void feed_starving() noexcept;
+  bool work_in_sight() const noexcept;
+  clock::time_point wake_up_time() noexcept;
+  void notify() noexcept;
+
+  bool steal_from(worker& victim, bool from_hog) noexcept;
+  void rescue(worker& hog) noexcept;
+  void end_watch() noexcept;
+
+  // The owner's own.
+  fiber::context loop_;
+  fiber::context dying_;
+  fiber::stack thread_stack_;
+  after_switch after_;
+  std::uint32_t ticks_left_ = 0;
+  std::uint32_t next_uses_ = 0;
+  bool searching_ = false;
+  std::uint32_t random_;
+  std::uint32_t stacks_freed_ = 0;     // since the starving were last looked at
+  std::uint32_t lost_searches_ = 0;    // in a row, while something was in sight
+  std::uint32_t poll_misses_ = 0;      // idle polls in a row that brought nothing
+  std::uint32_t poll_skips_ = 0;       // idle polls to leave out
+  std::unique_ptr<driver> driver_;
+  std::uint64_t turns_at_watch_ = 0;   // of all workers, when this one last became the sentinel
+  fiber::stack_cache stacks_;
+  free_records records_;
+
+  // Behind the gate.
+  alignas(64) gate gate_;
+  run_queue queue_;
+  fiber_record* next_ = nullptr;
+  timer_heap timers_;
+
+  // Written behind the gate, read by anybody.
+  alignas(64) std::atomic<std::size_t> length_{0};  // of queue_: the run-next slot is not counted
+  std::atomic<clock::rep> earliest_{clock::duration::max().count()};
+  std::atomic<std::uint64_t> turns_{0};  // of the loop: a rescuer tells a hog by it
+  std::atomic<bool> asleep_{false};
+  std::atomic<bool> waits_for_io_{false};  // while asleep
+  std::uint64_t turns_seen_ = 0;           // the sentinel's
+
+  // Pushed to by anybody, taken behind the gate.
+  alignas(64) basic_inbox<request, &request::inbox_next> requests_;
+  basic_inbox<waiter, &waiter::cancel_next> cancels_;
+  basic_inbox<waiter, &waiter::next> arrivals_;  // pinned fibers made ready elsewhere
+};
+
+}  // namespace coir::sched

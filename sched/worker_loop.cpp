@@ -1,0 +1,186 @@
+// The worker's own loop: look around, run what is ready, search, sleep.
+#include <algorithm>
+#include <utility>
+
+#include "runtime_core.hpp"
+#include "visit.hpp"
+#include "worker.hpp"
+
+namespace coir::sched {
+
+namespace {
+
+// Switches from fiber to fiber before the loop looks at messages, timers, the injector and the kernel again.
+constexpr std::uint32_t ticks_a_turn = 61;
+
+// How often the sleeper that looks after hogs wakes while others are awake.
+constexpr std::chrono::milliseconds sentinel_tick{4};
+
+// A worker that has slept that long gives the stacks of a peak back.
+constexpr std::chrono::milliseconds decay_after{500};
+constexpr std::size_t stacks_kept_idle = 16;
+
+}  // namespace
+
+void worker::attach() {
+  carrier::attach();
+  fiber::make_thread_context(loop_, thread_stack_);
+  set_current_host(this);
+  io->attach();
+}
+
+void worker::detach() noexcept {
+  io->detach();
+  set_current_host(nullptr);
+}
+
+void worker::run() {
+  while (!core.leaving.load(std::memory_order_acquire)) {
+    look_around();
+    if (run_ready()) continue;
+    if (search()) continue;
+    sleep();
+  }
+}
+
+// Whatever does not come by itself: messages, deadlines, what others injected, completions.
+void worker::look_around() noexcept {
+  turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+
+  const bool messages = !cancels_.empty() || !requests_.empty() || !arrivals_.empty();
+  const bool timers = earliest_deadline() != never;
+  if (messages || (timers && earliest_deadline() <= clock::now())) {
+    visit v(*this);
+    gate_.enter();
+    v.take_requests(*this);
+    v.take_cancels(*this);
+    v.take_arrivals(*this);
+    v.take_timers(*this, clock::now());
+    gate_.leave();
+    v.finish();
+  }
+
+  if (!core.injected.empty()) {
+    const std::size_t share = core.injected.size() / core.workers.size() + 1;
+    core.injected.take(std::min<std::size_t>(share, 64), [this](fiber_record& f) { ready(f, false); });
+  }
+
+  if (stacks_freed_ != 0 && core.refusing.load(std::memory_order_relaxed)) core.fiber_ended();
+  if (!core.starving.empty()) feed_starving();
+  stacks_freed_ = 0;
+
+  // A lone worker that has run dry submits and waits in one system call instead: sleep().
+  if (io->busy() && (core.workers.size() > 1 || length_.load(std::memory_order_relaxed) != 0)) {
+    ready_list done;
+    io->poll(done);
+    take_in(done);
+  }
+}
+
+// A fiber that waits for a stack gets one that has come free here, since the last look or before.
+void worker::feed_starving() noexcept {
+  for (std::size_t n = stacks_freed_ + stacks_.cached(); n > 0; --n) {
+    fiber_record* f = core.starving.pop();
+    if (f == nullptr) return;
+    adopt(*f);
+    f->starving.store(false, std::memory_order_release);
+    ready(*f, false);
+  }
+}
+
+void worker::take_in(ready_list& done) noexcept {
+  if (done.empty()) return;
+  while (waiter* w = done.pop()) {
+    auto& f = static_cast<fiber_record&>(*w);
+    adopt(f);
+    f.state.store(task_state::ready, std::memory_order_relaxed);
+    gate_.enter();
+    push_locked(f);
+    gate_.leave();
+  }
+  notify();
+}
+
+bool worker::run_ready() noexcept {
+  ticks_left_ = ticks_a_turn;
+  gate_.enter();
+  fiber_record* first = take_next_locked();
+  if (first == nullptr) {
+    gate_.leave();
+    return false;
+  }
+  switch_locked(first, loop_, fiber::departure::parked);
+  return true;
+}
+
+// --- falling asleep: sched/README.md has the protocol and its proof --------------------------------------------------
+
+// Anything that this worker could take up, now.
+bool worker::work_in_sight() const noexcept {
+  if (!cancels_.empty() || !requests_.empty() || !arrivals_.empty() || !core.injected.empty())
+    return true;
+  if (!core.starving.empty() && stacks_.cached() != 0) return true;
+  // A victim that cannot be broken into again and again is awake and busy; the sentinel looks after it.
+  constexpr std::uint32_t enough = 3;
+  if (lost_searches_ >= enough) return false;
+  for (auto& w : core.workers)
+    if (w.get() != this && w->stealable() != 0) return true;
+  return false;
+}
+
+void worker::sleep() noexcept {
+  ready_list done;
+  asleep_.store(true, std::memory_order_relaxed);
+  waits_for_io_.store(io->busy(), std::memory_order_relaxed);
+  core.idle.announce(index, std::exchange(searching_, false));
+  if (!work_in_sight() && !core.leaving.load(std::memory_order_acquire) &&
+      !core.starvation_resolved()) {
+    counts.add(counts.sleeps);
+    clock::time_point until = wake_up_time();
+    const bool decay = stacks_.cached() > stacks_kept_idle && until - clock::now() > decay_after;
+    if (decay) until = clock::now() + decay_after;
+    io->wait(until, done);
+    if (decay && done.empty() && clock::now() >= until) stacks_.give_back();
+    end_watch();
+  }
+  lost_searches_ = 0;
+  asleep_.store(false, std::memory_order_relaxed);
+  if (!core.idle.retract(index)) searching_ = true;
+  take_in(done);
+}
+
+// The deadline of a sleep: the own timers', or the sentinel's next look if this worker becomes the sentinel. A hog
+// is outside its gate, so what is ready behind it, its timers and the cancellations sent to it can be taken over.
+clock::time_point worker::wake_up_time() noexcept {
+  const clock::time_point own = earliest_deadline();
+  if (core.workers.size() == 1) return own;
+  unsigned none = idle_set::nobody;
+  if (!core.sentinel.compare_exchange_strong(none, index, std::memory_order_acquire)) return own;
+  // Everybody sleeps and nothing has happened since the last look: no more looks until somebody wakes.
+  const std::uint64_t turns = core.turns_of_all();
+  if (core.idle.sleeping() == core.workers.size() && turns == turns_at_watch_) {
+    core.sentinel.store(idle_set::nobody, std::memory_order_release);
+    return own;
+  }
+  turns_at_watch_ = turns;
+  for (auto& w : core.workers) w->turns_seen_ = w->turns_.load(std::memory_order_relaxed);
+  return std::min(own, clock::now() + sentinel_tick);
+}
+
+void worker::end_watch() noexcept {
+  if (core.workers.size() == 1) return;
+  if (core.sentinel.load(std::memory_order_relaxed) == index) {
+    for (auto& w : core.workers) {
+      const bool hog = w.get() != this && !w->asleep_.load(std::memory_order_relaxed) &&
+                       w->turns_.load(std::memory_order_relaxed) == w->turns_seen_;
+      if (hog) rescue(*w);
+    }
+    core.sentinel.store(idle_set::nobody, std::memory_order_release);
+  } else if (core.sentinel.load(std::memory_order_relaxed) == idle_set::nobody) {
+    // The first to wake after all had slept: somebody has to watch over it.
+    const unsigned sleeper = core.idle.pick_for_work();
+    if (sleeper != idle_set::nobody && sleeper != index) core.workers[sleeper]->interrupt();
+  }
+}
+
+}  // namespace coir::sched

@@ -1,0 +1,96 @@
+// A worker that has run dry: it steals, polls a while, and rescues what lies behind a hog.
+#include <algorithm>
+#include <utility>
+
+#include "runtime_core.hpp"
+#include "visit.hpp"
+#include "worker.hpp"
+
+namespace coir::sched {
+
+namespace {
+
+constexpr std::size_t most_stolen = 64;
+
+std::uint32_t next_random(std::uint32_t& state) noexcept {
+  state ^= state << 13;
+  state ^= state >> 17;
+  return state ^= state << 5;
+}
+
+}  // namespace
+
+bool worker::search() noexcept {
+  const std::size_t n = core.workers.size();
+  if (n == 1) return poll_a_while();
+  if (!searching_ && !core.idle.start_searching()) return false;
+  searching_ = true;
+  bool found = false, lost = false;
+  const std::size_t start = next_random(random_) % n;
+  for (std::size_t i = 0; i < n && !found; ++i) {
+    worker& victim = *core.workers[(start + i) % n];
+    if (&victim == this || victim.stealable() == 0) continue;
+    found = steal_from(victim, false);
+    lost |= !found;
+  }
+  found = found || poll_a_while();
+  lost_searches_ = found ? 0 : lost_searches_ + lost;
+  if (!found) return false;
+  searching_ = false;
+  if (core.idle.stop_searching()) notify();
+  return true;
+}
+
+// Half of what the victim has ready, at most 64; of a hog also the fiber that was to run next, due timers and
+// cancellations. False: nothing, or lost to somebody else.
+bool worker::steal_from(worker& victim, bool from_hog) noexcept {
+  if (victim.gate_.try_break_in() == break_in::lost) return false;
+  visit v(*this);
+  const std::size_t half = (victim.queue_.size() + 1) / 2;
+  // Their home changes behind the victim's gate, so that whoever is behind it later forwards what is meant for them.
+  std::size_t taken = victim.queue_.take_movable(
+      std::min(half, most_stolen), [&](fiber_record& f) { v.take(f); });
+  if (from_hog) {
+    if (victim.next_ != nullptr && !victim.next_->pinned) {
+      v.take(*std::exchange(victim.next_, nullptr));
+      ++taken;
+    }
+    v.take_cancels(victim);
+    v.take_timers(victim, clock::now());
+  }
+  victim.publish_length_locked();
+  victim.gate_.break_out();
+  if (taken != 0) {
+    counts.add(counts.steals);
+    counts.add(counts.stolen, taken);
+  }
+  return v.finish();
+}
+
+void worker::rescue(worker& hog) noexcept { steal_from(hog, true); }
+
+// Idle polling: waking a halted processor costs more than looking for some microseconds, if looking often pays. One
+// worker at most.
+bool worker::poll_a_while() noexcept {
+  const clock::duration limit = core.opts.idle_poll;
+  if (limit <= clock::duration::zero()) return false;
+  if (poll_skips_ != 0) return --poll_skips_, false;
+  if (core.someone_polls.exchange(true, std::memory_order_acquire)) return false;
+  bool found = false;
+  const clock::time_point end = std::min(clock::now() + limit, earliest_deadline());
+  do {
+    ready_list done;
+    if (io->busy()) io->poll(done);
+    found = !done.empty() || work_in_sight();
+    take_in(done);
+    std_atomics::pause(0);
+  } while (!found && clock::now() < end);
+  core.someone_polls.store(false, std::memory_order_release);
+  constexpr std::uint32_t few = 4, most_skips = 64;
+  poll_misses_ = found ? 0 : poll_misses_ + 1;
+  if (poll_misses_ > few) poll_skips_ = std::min(most_skips, 1u << (poll_misses_ - few));
+  if (poll_misses_ > few + 6) poll_misses_ = few + 6;
+  return found;
+}
+
+}  // namespace coir::sched

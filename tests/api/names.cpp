@@ -1,0 +1,172 @@
+// Names what the public headers promise, as a user would write it. It has to compile and link; only
+// main runs, and it runs none of this.
+#include <coir/coir.hpp>
+
+#include <array>
+#include <chrono>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <type_traits>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// Where code runs.
+int running() {
+  int n = coir::run([] { return 1; });
+  coir::run({.workers = 4, .stack_size = 64 * 1024, .reactor = coir::reactor_kind::epoll}, [] {});
+  std::unique_ptr<int> moved = coir::run([] { return std::make_unique<int>(1); });
+  coir::options o = coir::options::from_environment();
+  o.idle_poll = 50us;
+  o.measure_stacks = true;
+  o.blocking_threads = 8;
+  o.cancel_on_interrupt = false;
+  o.shutdown_limit = 10s;
+  o.on_unhandled = [](std::exception_ptr, std::string_view) {};
+  for (auto kind : {coir::reactor_kind::automatic, coir::reactor_kind::uring,
+                    coir::reactor_kind::uring_oneshot, coir::reactor_kind::epoll,
+                    coir::reactor_kind::iocp}) {
+    o.reactor = kind;
+  }
+
+  coir::runtime runtime{o};
+  static_assert(!std::is_copy_constructible_v<coir::runtime> &&
+                !std::is_move_constructible_v<coir::runtime>);
+  auto task = runtime.spawn([](std::unique_ptr<int> p) { return p; }, std::make_unique<int>(3));
+  std::unique_ptr<int> got = task.get();
+  runtime.spawn({.name = "named"}, [] {}).detach();
+  n += runtime.block_on([] { return 1; });
+  runtime.block_on([] { coir::runtime::current().dump(std::cout); });
+  for (const coir::fiber_info& f : runtime.fibers()) {
+    std::cout << f.name << f.waits_for << f.stack_used << f.worker;
+    n += f.id == coir::fiber_id{} || f.state == coir::task_state::parked;
+  }
+  coir::runtime_metrics m = runtime.metrics();
+  std::cout << m.reactor_reason;
+  n += int(m.steals + m.switches + m.fibers_alive + m.io_in_flight + m.timers + m.stacks_cached);
+  n += m.reactor == coir::reactor_kind::epoll;
+  runtime.shutdown();
+  return n + runtime.shutdown(1s) + *got + *moved;
+}
+
+// Tasks, and the fiber itself.
+struct counter {
+  int next(int) { return 1; }
+};
+
+int tasks() {
+  counter c;
+  int x = 0;
+  int n = coir::spawn(&counter::next, &c, 3).get();
+  static_assert(std::is_same_v<decltype(coir::spawn(&counter::next, &c, 3)), coir::task<int>>);
+  coir::spawn([](int& v) -> int& { return v; }, std::ref(x)).get() = 4;
+  coir::spawn({.name = "a", .stack_size = 1 << 20, .pinned = true}, [] {}).detach();
+  coir::task<void> e;
+  static_assert(!std::is_copy_constructible_v<coir::task<void>> &&
+                std::is_nothrow_move_constructible_v<coir::task<void>>);
+  if (!e.valid()) e = coir::spawn([] {});
+  auto id = e.on_done([] {});
+  e.wait();
+  bool b = e.remove_on_done(id) && e.cancel("why") && e.cancel() && e.wait_for(10ms) &&
+           e.wait_until(coir::clock::now() + 1s) && e.done() && e.cancelled();
+  if (e.error() || e.id() == coir::this_fiber::id()) std::cout << e.name();
+  for (auto s : {coir::task_state::ready, coir::task_state::running, coir::task_state::parked,
+                 coir::task_state::done}) {
+    n += e.state() == s;
+  }
+  try {
+    e.get();
+  } catch (const coir::cancelled& stop) {
+    std::cout << stop.reason();
+  }
+  static_assert(!std::is_base_of_v<std::exception, coir::cancelled>);
+  return n + b;
+}
+
+int this_fiber() {
+  coir::this_fiber::yield();
+  coir::this_fiber::sleep_for(std::chrono::duration<double>(.5));
+  coir::this_fiber::sleep_for(1min);
+  coir::this_fiber::sleep_until(coir::clock::now() + 1ms);
+  coir::this_fiber::sleep_until(coir::clock::time_point::max());
+  coir::this_fiber::set_name("b");
+  coir::this_fiber::check_cancelled();
+  std::cout << coir::this_fiber::name();
+  static_assert(std::is_same_v<coir::clock::time_point, std::chrono::steady_clock::time_point>);
+  return coir::this_fiber::cancel_requested() + coir::this_fiber::uncancel() +
+         coir::this_fiber::stop_token().stop_requested() +
+         int(coir::this_fiber::stack_used() + coir::this_fiber::stack_size());
+}
+
+// Between fibers and threads.
+int synchronisation() {
+  coir::mutex one, two;
+  { std::scoped_lock both(one, two); }
+  int n = one.try_lock_for(1ms) + one.try_lock_until(coir::clock::now() + 1ms);
+  static_assert(std::is_same_v<coir::mutex, coir::timed_mutex>);
+  std::unique_lock lock(one, std::defer_lock);
+  coir::condition_variable changed;
+  changed.wait(lock, [] { return true; });
+  n += changed.wait_for(lock, 1ms) == std::cv_status::timeout;
+  n += changed.wait_for(lock, 1ms, [] { return true; });
+  n += changed.wait_until(lock, coir::clock::now() + 1ms) == std::cv_status::no_timeout;
+  changed.notify_one();
+  changed.notify_all();
+  coir::counting_semaphore<> many(3);
+  coir::counting_semaphore<8> few(3);
+  many.acquire();
+  many.acquire(3);
+  many.release(2);
+  n += many.try_acquire_for(1s) + many.try_acquire() + few.try_acquire(2);
+  n += many.try_acquire_until(coir::clock::now());
+  coir::event event;
+  event.set();
+  event.reset();
+  event.wait();
+  return n + event.wait_for(1s) + event.wait_until(coir::clock::now()) + event.is_set();
+}
+
+// Streams.
+int streams() {
+  std::error_code error;
+  auto stream = coir::tcp_stream::connect(coir::endpoint::parse("127.0.0.1:80"));
+  stream = coir::tcp_stream::connect(coir::endpoint::parse("[::1]:80"), error);
+  char text[64];
+  std::array<std::byte, 3> bytes{};
+  std::array<std::span<const std::byte>, 2> parts{bytes, bytes};
+  int n = int(stream.read_some(text) + stream.read_some(bytes, error) + stream.write_some("abc"));
+  stream.read_exactly(bytes);
+  stream.write("abc");
+  stream.write(bytes, error);
+  stream.write(parts);
+  n += int(stream.bytes_read() + stream.bytes_written());
+  stream.set_no_delay(true);
+  stream.shutdown_write();
+  n += stream.is_open() && stream.local() == stream.remote();
+  coir::tcp_stream again = coir::tcp_stream::adopt(stream.release());
+  n += again.native_handle();
+  again.close();
+  auto listener = coir::tcp_listener::bind(coir::endpoint::parse("[::1]:0"), {.reuse_port = true});
+  n += listener.local().port();
+  std::cout << to_string(listener.local());
+  stream = listener.accept();
+  coir::server server(
+      std::move(listener), [](coir::tcp_stream client) { client.write("x"); },
+      {.max_connections = 3});
+  server.serve();
+  server.stop(1s);
+  coir::wait_readable(0);
+  coir::wait_writable(1, error);
+  return n;
+}
+
+}  // namespace
+
+int main(int argc, char**) {
+  // Never true; the compiler does not know.
+  if (argc < 0) return running() + tasks() + this_fiber() + synchronisation() + streams();
+}

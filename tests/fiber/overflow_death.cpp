@@ -1,0 +1,139 @@
+#include <coir/fiber/overflow.hpp>
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+
+#include "fiber/stack_guard.hpp"
+#include "hand_fiber.hpp"
+
+// Built with -fstack-clash-protection, which is what makes a frame larger than the guard stop at
+// it.
+
+namespace coir::fiber {
+namespace {
+
+const stack* running = nullptr;
+
+bool probe(overflow_report& of) noexcept {
+  of.running = running;
+  std::strcpy(of.name, "parser");
+  of.id = 42;
+  return true;
+}
+
+[[gnu::noinline]] int recurse(volatile int* depth) {
+  volatile char frame[512];
+  for (std::size_t i = 0; i < sizeof frame; i += 64) frame[i] = static_cast<char>(*depth);
+  *depth = *depth + 1;
+  if (*depth < 0) return 0;
+  return recurse(depth) + frame[0];
+}
+
+[[gnu::noinline]] void jump() {
+  volatile char frame[100 * 1024];
+  asm volatile("" : : "r"(&frame[0]) : "memory");  // so that it stays a frame
+  frame[0] = 1;
+  frame[sizeof frame - 1] = frame[0];
+}
+
+void overflow_on_fiber(guard_kind kind, void (*how)()) {
+  alternate_signal_stack alternate;
+  install_overflow_handler(probe);
+  stack_pool_options o;
+  o.guard = kind;
+  stack_pool pool(o);
+  host here;
+  // The neighbours below have memory: only the guard lies between.
+  hand_fiber below(
+      pool, [](hand_fiber&) {}, 64 * 1024);
+  hand_fiber f(
+      pool, [how](hand_fiber&) { how(); }, 64 * 1024);
+  running = &f.its_stack();
+  f.resume(here);
+}
+
+void deeper_and_deeper() {
+  volatile int depth = 0;
+  recurse(&depth);
+}
+
+constexpr const char* line =
+    "coir: stack overflow in fiber 'parser' \\(id 42\\): its stack has [0-9]+ bytes; give it more "
+    "with "
+    "spawn_options::stack_size or COIR_STACK_SIZE, or use on_big_stack\n";
+
+class overflow_death : public testing::Test {
+ protected:
+  void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+};
+
+TEST_F(overflow_death, a_line_and_then_sigsegv_at_an_installed_guard) {
+  if (!can_install_guards()) GTEST_SKIP() << "the kernel has no MADV_GUARD_INSTALL";
+  EXPECT_EXIT(overflow_on_fiber(guard_kind::install, deeper_and_deeper),
+              testing::KilledBySignal(SIGSEGV), line);
+}
+
+TEST_F(overflow_death, a_line_and_then_sigsegv_at_a_protected_guard) {
+  EXPECT_EXIT(overflow_on_fiber(guard_kind::protect, deeper_and_deeper),
+              testing::KilledBySignal(SIGSEGV), line);
+}
+
+TEST_F(overflow_death, a_frame_larger_than_the_guard_is_stopped_by_stack_clash_protection) {
+  if (sanitizers::address) GTEST_SKIP() << "the sanitizer may keep the frame elsewhere";
+  EXPECT_EXIT(overflow_on_fiber(guard_kind::automatic, jump), testing::KilledBySignal(SIGSEGV),
+              line);
+}
+
+void other_handler(int) {
+  std::fputs("the other handler\n", stderr);
+  std::_Exit(3);
+}
+
+TEST_F(overflow_death, other_faults_reach_the_handler_that_was_there) {
+  EXPECT_EXIT(
+      {
+        std::signal(SIGSEGV, other_handler);
+        alternate_signal_stack alternate;
+        install_overflow_handler(probe);
+        stack_pool pool;
+        host here;
+        hand_fiber f(
+            pool, [](hand_fiber&) { *reinterpret_cast<volatile int*>(std::uintptr_t{4096}) = 1; });
+        running = &f.its_stack();
+        f.resume(here);
+      },
+      testing::ExitedWithCode(3), "^the other handler\n");
+}
+
+TEST_F(overflow_death, a_fault_outside_a_fiber_dies_of_sigsegv_without_the_line) {
+  EXPECT_EXIT(
+      {
+        std::signal(SIGSEGV, SIG_DFL);
+        install_overflow_handler(probe);
+        std::raise(SIGSEGV);
+      },
+      testing::KilledBySignal(SIGSEGV), "^$");
+}
+
+TEST(alternate_signal_stack_test, is_there_while_the_object_lives) {
+  stack_t before = {};
+  ::sigaltstack(nullptr, &before);
+  {
+    alternate_signal_stack alternate;
+    stack_t now = {};
+    ::sigaltstack(nullptr, &now);
+    EXPECT_EQ(now.ss_flags & SS_DISABLE, 0);
+    EXPECT_GE(now.ss_size, std::size_t{8} * 1024);
+    alternate_signal_stack second;  // keeps what is there
+    stack_t still = {};
+    ::sigaltstack(nullptr, &still);
+    EXPECT_EQ(still.ss_sp, now.ss_sp);
+  }
+  stack_t after = {};
+  ::sigaltstack(nullptr, &after);
+  EXPECT_EQ(after.ss_flags & SS_DISABLE, before.ss_flags & SS_DISABLE);
+}
+
+}  // namespace
+}  // namespace coir::fiber

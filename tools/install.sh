@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# install.sh [build] [clang] [format] [chroot]: sees to it that what these need is there. Looks first and installs by
+# apt only what is missing, as root or by sudo; on a system without apt it says what to install.
+source "$(dirname "$0")/common.sh"
+
+missing=()
+need() { # need PACKAGE CHECK...: the package, unless the check passes
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+
+compiles() { # compiles COMPILER [ARGUMENT...]: a program from standard input, linked
+  local out
+  out=$(mktemp)
+  "$1" -x c++ -std=c++20 - -o "$out" "${@:2}"
+  local status=$?
+  rm -f "$out"
+  return $status
+}
+finds_compiler() { echo 'int main() {}' | compiles "${CXX:-c++}"; }
+finds_boost_context() {
+  printf '#include <boost/context/detail/fcontext.hpp>\nint main() { boost::context::detail::jump_fcontext(nullptr, nullptr); }\n' |
+    compiles "${CXX:-c++}" -lboost_context
+}
+finds_package() { pkg-config --exists "$1"; }
+finds_sanitizers() { echo 'int main() {}' | compiles clang++ -fsanitize="$1"; }
+# Distributions carry several Boosts whose -dev packages exclude each other: the one whose headers are there, else the newest.
+boost_context_package() {
+  local known there
+  known=$(apt-cache pkgnames libboost-context | grep -xE 'libboost-context[0-9.]+-dev' | sort -V) || true
+  there=$(dpkg -S /usr/include/boost/version.hpp 2>/dev/null | grep -oE '[0-9]+\.[0-9]+' | sed -n 1p) || true
+  known=$(echo "$known" | grep -F "libboost-context${there}" | tail -n 1) || true
+  echo "${known:-libboost-context-dev}"
+}
+
+look() {
+  missing=()
+  local group
+  for group in "$@"; do
+    case $group in
+      build)
+        need g++ finds_compiler
+        need meson have meson
+        need ninja-build have ninja
+        need pkg-config have pkg-config
+        need python3 have python3
+        need liburing-dev finds_package 'liburing >= 2.3'
+        need libfmt-dev finds_package fmt
+        need libgtest-dev finds_package gtest
+        need boost-context finds_boost_context
+        ;;
+      clang)
+        need clang have clang++
+        need lld have ld.lld
+        need libclang-rt-dev finds_sanitizers address,undefined
+        need libclang-rt-dev finds_sanitizers thread
+        need llvm have llvm-ar
+        ;;
+      format)
+        need clang-format have clang-format
+        need clang-tidy have clang-tidy
+        ;;
+      chroot)
+        need debootstrap have debootstrap
+        need git have git
+        ;;
+      *) fail "no group of packages is called '$group'" ;;
+    esac
+  done
+}
+
+look "$@"
+[ ${#missing[@]} -gt 0 ] || exit 0
+have apt-get || fail "not found, and there is no apt-get to install them with: ${missing[*]}"
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  have sudo || fail "not found: ${missing[*]}. Install them as root, then run this again."
+  as_root=(sudo)
+fi
+quiet() { # shows the output only of what fails
+  local log
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; fail "failed: $*"; }
+  rm -f "$log"
+}
+apt() { quiet "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -o Dpkg::Use-Pty=0 "$@"; }
+
+echo "installing: ${missing[*]}"
+apt update
+packages=()
+for package in "${missing[@]}"; do
+  [ "$package" != boost-context ] || package=$(boost_context_package)
+  packages+=("$package")
+done
+apt install --no-install-recommends "${packages[@]}"
+
+look "$@"
+[ ${#missing[@]} -eq 0 ] || fail "still not found after their installation: ${missing[*]}"

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# seeded bugs, tests/mutants/*.patch, each of which its test has to catch: [NAME...]
+source "$(dirname "$0")/../common.sh"
+"$root/tools/install.sh" build
+work=$root/build-mutants
+tree=$work/tree
+export GIT_CEILING_DIRECTORIES=$work # so that `git apply` takes the copy for what it is: no repository
+
+mkdir -p "$tree"
+"$root/tools/copy_tree.sh" "$tree"
+(root=$tree; configure "$work/build" -Dexamples=disabled -Dbench=disabled -Ddefault_library=static)
+
+[ $# -gt 0 ] || set -- $(cd "$root/tests/mutants" && ls -- *.patch | sed 's/\.patch$//')
+header() { sed -n "s/^# $2: *//p" "$root/tests/mutants/$1.patch" | sed -n 1p; }
+program_of() { # the file that a test runs, relative to the build folder
+  meson introspect "$work/build" --tests | python3 -c '
+import json, os, sys
+for t in json.load(sys.stdin):
+    if t["name"] == sys.argv[1]:
+        print(os.path.relpath(t["cmd"][0], sys.argv[2]))
+        break
+' "$1" "$work/build"
+}
+run_one() { # run_one TEST [FILTER]: builds what the test runs, runs it. 0: passes, 1: fails, 2: is not built
+  local program
+  program=$(program_of "$1")
+  [ -n "$program" ] || fail "no test is called '$1'"
+  ninja -C "$work/build" "$program" >"$work/log" 2>&1 || return 2
+  GTEST_FILTER=${2:-*} meson test -C "$work/build" --no-rebuild --no-suite long --timeout-multiplier 1 "$1" >>"$work/log" 2>&1 || return 1
+}
+
+caught=0
+bad=()
+declare -A sound
+for name in "$@"; do
+  [ -f "$root/tests/mutants/$name.patch" ] || fail "there is no tests/mutants/$name.patch"
+  read -r test filter <<<"$(header "$name" test)"
+  [ -n "$test" ] || fail "tests/mutants/$name.patch has no line '# test: NAME [GTEST FILTER]'"
+  if [ -z "${sound[$test/$filter]:-}" ]; then
+    run_one "$test" "$filter" || { cat "$work/log" >&2; fail "$test $filter fails without any mutant"; }
+    sound[$test/$filter]=yes
+  fi
+  patch=$root/tests/mutants/$name.patch
+  (cd "$tree" && git apply "$patch") || { bad+=("$name"); echo "$name: no longer applies"; continue; }
+  status=0
+  run_one "$test" "$filter" || status=$?
+  (cd "$tree" && git apply -R "$patch")
+  case $status in
+    0) verdict=SURVIVED; bad+=("$name") ;;
+    1) verdict=caught; caught=$((caught + 1)) ;;
+    *) verdict="is not built"; bad+=("$name"); cat "$work/log" >&2 ;;
+  esac
+  printf '%-32s %-12s by %s %s: %s\n' "$name" "$verdict" "$test" "$filter" "$(header "$name" bug)"
+done
+echo "$caught of $# caught${bad:+; not: ${bad[*]}}" >>"$COIR_COUNTS"
+[ ${#bad[@]} -eq 0 ] || fail "not caught: ${bad[*]}"

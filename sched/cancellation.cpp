@@ -6,10 +6,6 @@
 
 namespace coir::sched {
 
-namespace {
-constexpr std::uint32_t strikes = cancel_requested | shutting_down;
-}
-
 bool may_be_cancelled(const waiter& w) noexcept {
   const host* home = w.home.load(std::memory_order_relaxed);
   if (home->kind != host_kind::worker) return false;

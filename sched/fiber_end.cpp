@@ -8,7 +8,9 @@
 
 namespace coir::sched {
 
-void end_fiber(fiber_record& f) noexcept {
+waiter* end_fiber(fiber_record& f) noexcept {
+  waiter* const first = f.first_joiner;
+  const wait_generation joined = f.first_joined;
   ready_list joiners;
   f.join_lock.lock();
   f.state.store(task_state::done, std::memory_order_release);
@@ -16,6 +18,7 @@ void end_fiber(fiber_record& f) noexcept {
   f.join_lock.unlock();
   while (waiter* w = joiners.pop()) wake(*w);
   release(f);
+  return first != nullptr && first->claim.claim(joined, outcome::granted) ? first : nullptr;
 }
 
 void release(fiber_record& f) noexcept {

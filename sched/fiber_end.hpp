@@ -5,7 +5,7 @@
 namespace coir::sched {
 
 // Its ending has been stored. Publishes done, wakes the joiners, gives up the fiber's own reference. After it the
-// record may be anybody's.
-void end_fiber(fiber_record&) noexcept;
+// record may be anybody's. Returns the joiner that jumped to it, claimed and to be made ready by the caller; or null.
+waiter* end_fiber(fiber_record&) noexcept;
 
 }  // namespace coir::sched

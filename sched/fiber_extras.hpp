@@ -11,7 +11,14 @@ struct fiber_extras {
   std::string name;         // under lock
   std::string reason;       // of the pending cancellation; under lock
   bool has_reason = false;  // under lock
-  std::size_t stack_peak = 0;
+
+  void clear() noexcept {
+    lock.lock();
+    name.clear();
+    reason.clear();
+    has_reason = false;
+    lock.unlock();
+  }
 };
 
 fiber_extras& extras_of(fiber_record&);  // may throw std::bad_alloc

@@ -27,10 +27,10 @@ thread_local host* current = nullptr;
   asm volatile("" : : : "memory");
 }
 
-host& current_host() noexcept {
-  if (host* h = current_host_if_any()) [[likely]]
-    return *h;
-  return make_thread_host();
+[[gnu::noinline]] host& current_host() noexcept {
+  host* value = current;
+  asm volatile("" : "+r"(value) : : "memory");
+  return value != nullptr ? *value : make_thread_host();
 }
 
 void send_request(request& r) noexcept {

@@ -28,6 +28,19 @@ class run_queue {
     return static_cast<fiber_record*>(f);
   }
 
+  fiber_record* front() noexcept { return static_cast<fiber_record*>(first_); }
+
+  // The first out, the other one in behind the last. Not empty.
+  void rotate(fiber_record& in) noexcept {
+    waiter* f = first_;
+    in.next = nullptr;
+    in.previous = last_;
+    last_->next = &in;
+    last_ = &in;
+    first_ = f->next;
+    first_->previous = nullptr;
+  }
+
   // Only for a fiber that is in this queue.
   void erase(fiber_record& f) noexcept {
     (f.previous != nullptr ? f.previous->next : first_) = f.next;

@@ -58,7 +58,8 @@ runtime_core::runtime_core(options o, driver_factory& drivers, runtime& of)
   if (opts.workers > 1024)
     throw std::invalid_argument("coir: options::workers is " + std::to_string(opts.workers) +
                                 "; at most 1024 make sense");
-  fiber::stack_pool::rounded(opts.stack_size);  // throws for a size that no stack can have
+  // Throws for a size that no stack can have.
+  default_stack_pages_ = static_cast<std::uint32_t>(fiber::stack_pool::rounded(opts.stack_size) / 4096);
   records.owner.store(this, std::memory_order_release);
   enable_asymmetric_fences();
   fiber::install_overflow_handler(&who_overflowed);
@@ -134,60 +135,54 @@ void runtime_core::leave() {
 
 // --- spawning ---------------------------------------------------------------------------------------------------------
 
-fiber_record& runtime_core::spawn(const spawn_request& r, void (*construct)(std::byte*, void*),
-                                  void* argument) {
-  const std::size_t stack =
-      fiber::stack_pool::rounded(r.stack_size != 0 ? r.stack_size : opts.stack_size);
-  const std::uint32_t size_class = record_store::class_for(r.payload_size);
+worker* runtime_core::this_worker() noexcept {
   host* here = current_host_if_any();
-  worker* w = nullptr;
-  if (here != nullptr && here->kind == host_kind::worker && &static_cast<worker*>(here)->core == this)
-    w = static_cast<worker*>(here);
+  if (here == nullptr || here->kind != host_kind::worker) return nullptr;
+  auto* w = static_cast<worker*>(here);
+  return &w->core == this ? w : nullptr;
+}
 
+fiber_record& runtime_core::spawn(spawn_options&& o, const spawn_request& r) {
+  const std::uint32_t pages =
+      o.stack_size == 0 ? default_stack_pages_
+                        : static_cast<std::uint32_t>(fiber::stack_pool::rounded(o.stack_size) / 4096);
+  const std::uint32_t size_class = record_store::class_for(r.payload_size);
+  worker* w = this_worker();
   fiber_record& f = w != nullptr ? w->allocate(size_class) : records.allocate(size_class);
   try {
-    construct(f.payload(), argument);
+    r.construct(f.payload(), r.argument);
   } catch (...) {
-    // A constructor of an argument may have parked: the worker is asked for again.
     discard(f);
     throw;
   }
-  f.context = {};
-  f.functions = r.functions;
+  f.functions = &r.functions;
+  f.stack_pages = pages;
+  f.pinned = o.pinned;
+  f.started = false;
+  f.first_joiner = nullptr;
+  f.shields = 0;
   f.references.store(2, std::memory_order_relaxed);
   f.home.store(nullptr, std::memory_order_relaxed);
   f.attention.store(0, std::memory_order_relaxed);
-  f.waits_for.store(wait_kind::nothing, std::memory_order_relaxed);
   f.state.store(task_state::ready, std::memory_order_relaxed);
   f.ending.store(task_ending::none, std::memory_order_relaxed);
-  f.stack_pages = static_cast<std::uint32_t>(stack / 4096);
-  f.started = false;
-  f.starving.store(false, std::memory_order_relaxed);
-  f.pinned = r.pinned;
-  f.shields = 0;
   f.error_seen.store(false, std::memory_order_relaxed);
-  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed)) {
-    e->lock.lock();
-    e->name.clear();
-    e->reason.clear();
-    e->has_reason = false;
-    e->lock.unlock();
-  }
+  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed)) e->clear();
   f.life.store(f.life.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // live
+  if (!o.name.empty()) [[unlikely]]
+    name_new(f, std::move(o.name));
+  start(f, this_worker());  // an argument's constructor may have parked, and moved us
   return f;
 }
 
-void runtime_core::start(fiber_record& f) {
-  host* here = current_host_if_any();
-  worker* w = nullptr;
-  if (here != nullptr && here->kind == host_kind::worker && &static_cast<worker*>(here)->core == this)
-    w = static_cast<worker*>(here);
-  if (w != nullptr)
+void runtime_core::start(fiber_record& f, worker* w) {
+  if (w != nullptr) {
     w->counts.add(w->counts.spawned);
-  else
+    std_atomics::light_fence();  // counted, then looked; shutdown refuses, then counts behind a heavy fence
+  } else {
     spawned_outside.fetch_add(1, std::memory_order_relaxed);
-  // Counted, then looked whether the runtime refuses; shutdown refuses, then counts.
-  w != nullptr ? std_atomics::light_fence() : std_atomics::fence();
+    std_atomics::fence();
+  }
   if (refusing.load(std::memory_order_relaxed)) [[unlikely]] {
     if (w != nullptr)
       w->counts.add(w->counts.ended);
@@ -312,7 +307,7 @@ bool runtime_core::starvation_resolved() noexcept {
   f->ending.store(task_ending::error, std::memory_order_relaxed);
   auto& here = static_cast<worker&>(current_host());
   here.counts.add(here.counts.ended);
-  end_fiber(*f);
+  if (waiter* joiner = end_fiber(*f)) wake(*joiner);
   if (refusing.load(std::memory_order_relaxed)) fiber_ended();
   return true;
 }

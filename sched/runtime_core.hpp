@@ -10,6 +10,7 @@
 
 #include <coir/fiber/stack.hpp>
 #include <coir/sched/options.hpp>
+#include <coir/sched/spawn_options.hpp>
 
 #include "idle_set.hpp"
 #include "injector.hpp"
@@ -27,13 +28,14 @@ class runtime_core {
   runtime_core(options, driver_factory&, runtime& owner);
   ~runtime_core();
 
-  fiber_record& spawn(const spawn_request&, void (*construct)(std::byte* at, void*), void* argument);
+  // Makes a fiber and starts it. Throws std::bad_alloc, std::invalid_argument (an impossible stack size), what the
+  // construction of its function throws, and std::logic_error if the runtime refuses; then there is no fiber.
+  fiber_record& spawn(spawn_options&&, const spawn_request&);
   void request_cancellation(fiber_record&, std::uint32_t attention) noexcept;  // any thread that has a reference
   void enqueue(fiber_record&) noexcept;  // from any thread that is no worker of this runtime
   void unhandled(std::exception_ptr, const fiber_record&) noexcept;
 
-  void name_new(fiber_record&, std::string name);
-  void start(fiber_record&);  // after spawn; throws std::logic_error if the runtime refuses, and the record is gone
+  worker* this_worker() noexcept;  // the calling thread's, if it is one of this runtime's
 
   void shutdown();  // in steps; sched/README.md
   std::uint64_t alive() const noexcept;
@@ -62,6 +64,8 @@ class runtime_core {
   std::atomic<unsigned> sentinel{idle_set::nobody};  // the sleeper that looks after hogs
 
  private:
+  void start(fiber_record&, worker*);
+  void name_new(fiber_record&, std::string name);
   void start_workers(driver_factory&);
   void thread_main(worker&);
   void leave();
@@ -69,6 +73,7 @@ class runtime_core {
   void discard(fiber_record&) noexcept;
   void cancel_all() noexcept;
 
+  std::uint32_t default_stack_pages_ = 0;
   std::vector<std::thread> threads_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -37,14 +37,8 @@ runtime_core& core_of_this_fiber(const char* call) {
   return w->core;
 }
 
-fiber_record& spawn_record(runtime_core& core, spawn_options&& o, const task_functions& functions,
-                           std::size_t payload, void (*construct)(std::byte*, void*), void* argument) {
-  fiber_record& f =
-      core.spawn({payload, &functions, o.stack_size, o.pinned}, construct, argument);
-  if (!o.name.empty()) [[unlikely]]
-    core.name_new(f, std::move(o.name));
-  core.start(f);
-  return f;
+fiber_record& spawn_record(runtime_core& core, spawn_options&& o, const spawn_request& r) {
+  return core.spawn(std::move(o), r);
 }
 
 bool join(fiber_record& f, clock::time_point deadline, bool cancellable) {
@@ -55,16 +49,19 @@ bool join(fiber_record& f, clock::time_point deadline, bool cancellable) {
     fatal("fiber %llu joins itself, and would wait for ever",
           static_cast<unsigned long long>(f.id().value()));
   if (cancellable) cancellation_point(me);
-  if (here.kind == host_kind::worker) static_cast<worker&>(here).run_first(f);
-  f.join_lock.lock();
-  if (f.done()) return f.join_lock.unlock(), true;
-  wait_node node;
-  switch (wait_in(f.joiners, f.join_lock, node, {wait_kind::join, f.id().value(), cancellable},
-                  deadline)) {
-    case outcome::granted: return true;
-    case outcome::cancelled: throw_cancelled(me);
-    default: return false;
+  const wait_reason why{wait_kind::join, f.id().value(), cancellable};
+  outcome how;
+  if (here.kind == host_kind::worker &&
+      static_cast<worker&>(here).join_unstarted(f, static_cast<fiber_record&>(me), why, deadline)) {
+    how = me.claim.finish();
+  } else {
+    f.join_lock.lock();
+    if (f.done()) return f.join_lock.unlock(), true;
+    wait_node node;
+    how = wait_in(f.joiners, f.join_lock, node, why, deadline);
   }
+  if (how == outcome::cancelled) throw_cancelled(me);
+  return how == outcome::granted;
 }
 
 bool cancel(fiber_record& f, std::string_view reason) noexcept {

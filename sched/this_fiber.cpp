@@ -67,8 +67,7 @@ void set_name(std::string name) {
 
 bool cancel_requested() noexcept {
   sched::fiber_record* f = sched::this_record();
-  return f != nullptr && (f->attention.load(std::memory_order_acquire) &
-                          (sched::cancel_requested | sched::shutting_down)) != 0;
+  return f != nullptr && (f->attention.load(std::memory_order_acquire) & sched::strikes) != 0;
 }
 
 void check_cancelled() {

@@ -37,7 +37,7 @@ void visit::take_cancels(worker& of) noexcept {
     // The wait first, then the flag: if the flag was taken meanwhile, the wait is another one, and the claim loses.
     const auto wait = w->claim.look();
     const bool asked =
-        (w->attention.load(std::memory_order_acquire) & (cancel_requested | shutting_down)) != 0;
+        (w->attention.load(std::memory_order_acquire) & strikes) != 0;
     const bool owner = &of == &by_;
     if (w->home.load(std::memory_order_relaxed) != &of) {
       again(*w, nullptr);

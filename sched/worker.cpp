@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include <coir/sched/cancellation.hpp>
+
 #include "fatal.hpp"
 #include "fiber_end.hpp"
 #include "runtime_core.hpp"
@@ -10,8 +12,6 @@
 namespace coir::sched {
 
 namespace {
-
-constexpr std::uint32_t strikes = cancel_requested | shutting_down;
 
 // How many woken fibers in a row may pass the queue.
 constexpr std::uint32_t next_uses_limit = 16;
@@ -36,8 +36,22 @@ worker::~worker() {
 
 // --- the switch ---------------------------------------------------------------------------------------------------
 
+// The first thing on every stack that is switched to: the predecessor's context is saved, so what makes it findable
+// runs now; then the gate, held since before the switch, is left.
+inline void worker::finish_switch() noexcept {
+  if (const auto action = after_.run) {
+    after_.run = nullptr;
+    if (waiter* owed = action(after_.first, after_.second)) [[unlikely]] {
+      auto& f = static_cast<fiber_record&>(*owed);
+      adopt(f);
+      push_locked(f);
+    }
+  }
+  gate_.leave();
+}
+
 // Gate held. Runs `to` (null: the loop) and saves the running code as `from`. Returns on the worker that switched back.
-worker& worker::switch_locked(fiber_record* to, fiber::context& from, fiber::departure how) noexcept {
+inline worker& worker::switch_locked(fiber_record* to, fiber::context& from, fiber::departure how) noexcept {
   running = to;
   if (to != nullptr) {
     to->state.store(task_state::running, std::memory_order_relaxed);
@@ -47,20 +61,6 @@ worker& worker::switch_locked(fiber_record* to, fiber::context& from, fiber::dep
       fiber::switch_context(*this, from, to != nullptr ? to->context : loop_, how));
   now.finish_switch();
   return now;
-}
-
-// The first thing on every stack that is switched to: the predecessor's context is saved, so what makes it findable
-// runs now; then the gate, held since before the switch, is left.
-void worker::finish_switch() noexcept {
-  if (after_.run != nullptr) {
-    const after_switch after = std::exchange(after_, {});
-    if (waiter* owed = after.run(after.first, after.second)) {
-      auto& f = static_cast<fiber_record&>(*owed);
-      adopt(f);
-      push_locked(f);
-    }
-  }
-  gate_.leave();
 }
 
 void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
@@ -80,20 +80,38 @@ void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
 // switch is made from a context of the worker's.
 void worker::end_current(fiber_record& f) noexcept {
   fiber::stack* const stack = f.context.on;
-  end_fiber(f);
+  waiter* const joiner = end_fiber(f);
   auto& w = static_cast<worker&>(current_host());  // a destructor may have parked
-  w.dying_ = {};
-  w.dying_.on = stack;
-  w.gate_.enter();
-  w.after_ = {[](void* on, void* left) noexcept -> waiter* {
-                auto& here = *static_cast<worker*>(on);
-                here.stacks_.put(static_cast<fiber::stack*>(left));
-                here.counts.add(here.counts.ended);
-                ++here.stacks_freed_;
-                return nullptr;
-              },
-              &w, stack};
-  w.switch_locked(w.take_next_locked(), w.dying_, fiber::departure::ended);
+  auto* next = static_cast<fiber_record*>(joiner);
+  if (next != nullptr && !w.may_run_next(*next)) {
+    wake(*next);
+    next = nullptr;
+  }
+  w.leave(next, stack);
+}
+
+// Whether a claimed joiner can be jumped to at once.
+bool worker::may_run_next(const waiter& w) const noexcept {
+  const host* home = w.home.load(std::memory_order_relaxed);
+  return home == this && ticks_left_ != 0;
+}
+
+void worker::leave(fiber_record* to, fiber::stack* stack) noexcept {
+  dying_.on = stack;
+  gate_.enter();
+  after_ = {[](void* on, void* left) noexcept -> waiter* {
+              auto& here = *static_cast<worker*>(on);
+              here.stacks_.put(static_cast<fiber::stack*>(left));
+              here.counts.add(here.counts.ended);
+              ++here.stacks_freed_;
+              return nullptr;
+            },
+            this, stack};
+  if (to != nullptr)
+    --ticks_left_;
+  else
+    to = take_next_locked();
+  switch_locked(to, dying_, fiber::departure::ended);
   fatal("a fiber that had ended was resumed");
 }
 
@@ -147,7 +165,26 @@ void worker::publish_deadline_locked() noexcept {
   earliest_.store(timers_.earliest().time_since_epoch().count(), std::memory_order_relaxed);
 }
 
+// The loop's side of the switch.
+bool worker::run_ready(std::uint32_t ticks) noexcept {
+  ticks_left_ = ticks;
+  gate_.enter();
+  fiber_record* first = take_next_locked();
+  if (first == nullptr) {
+    gate_.leave();
+    return false;
+  }
+  switch_locked(first, loop_, fiber::departure::parked);
+  return true;
+}
+
 // --- parking ----------------------------------------------------------------------------------------------------------
+
+armed_timer worker::arm_locked(clock::time_point deadline, waiter& who, wait_generation wait) {
+  const armed_timer timer = timers_.arm(deadline, who, wait);
+  publish_deadline_locked();
+  return timer;
+}
 
 void worker::park(waiter& who, after_switch after, clock::time_point deadline) noexcept {
   auto& f = static_cast<fiber_record&>(who);
@@ -163,10 +200,7 @@ void worker::park(waiter& who, after_switch after, clock::time_point deadline) n
     return;
   }
   armed_timer timer;
-  if (deadline != never) {
-    timer = timers_.arm(deadline, f, wait.generation);
-    publish_deadline_locked();
-  }
+  if (deadline != never) timer = arm_locked(deadline, f, wait.generation);
   f.state.store(task_state::parked, std::memory_order_relaxed);
   after_ = after;
   worker& now = switch_locked(take_next_locked(), f.context, fiber::departure::parked);
@@ -182,10 +216,7 @@ void worker::park_operation(waiter& who, operation& op, clock::time_point deadli
       [[unlikely]]
     stop(f, operation::stop::cancellation);
   armed_timer timer;
-  if (deadline != never) {
-    timer = timers_.arm(deadline, f, wait.generation);
-    publish_deadline_locked();
-  }
+  if (deadline != never) timer = arm_locked(deadline, f, wait.generation);
   f.state.store(task_state::parked, std::memory_order_relaxed);
   worker& now = switch_locked(take_next_locked(), f.context, fiber::departure::parked);
   if (timer.entry != nullptr) now.disarm(*this, timer, f);
@@ -211,13 +242,18 @@ void worker::yield() noexcept {
   fiber_record& f = *current();
   f.state.store(task_state::ready, std::memory_order_relaxed);
   gate_.enter();
-  push_locked(f);
-  fiber_record* to = take_next_locked();
-  if (to == &f) {  // nobody else is ready
-    running = &f;
-    f.state.store(task_state::running, std::memory_order_relaxed);
-    gate_.leave();
-    return;
+  fiber_record* to = queue_.front();
+  if (to != nullptr && next_ == nullptr && ticks_left_ != 0 && to->started) [[likely]] {
+    --ticks_left_;
+    next_uses_ = 0;
+    queue_.rotate(f);
+  } else {
+    push_locked(f);
+    to = take_next_locked();
+    if (to == &f) {  // nobody else is ready
+      f.state.store(task_state::running, std::memory_order_relaxed);
+      return gate_.leave();
+    }
   }
   switch_locked(to, f.context, fiber::departure::parked);
 }
@@ -261,17 +297,37 @@ void worker::start(fiber_record& f) noexcept {
   notify();
 }
 
-void worker::run_first(fiber_record& f) noexcept {
-  if (f.home.load(std::memory_order_relaxed) != this) return;
+// A join of a fiber that waits in this queue for its start: jumps straight to it, on the hottest stack. Its end jumps
+// back, if the joiner still waits. False: it is elsewhere, or has started; nothing has happened.
+bool worker::join_unstarted(fiber_record& f, fiber_record& joiner, wait_reason why,
+                            clock::time_point deadline) noexcept {
+  if (f.home.load(std::memory_order_relaxed) != this || ticks_left_ == 0) return false;
   gate_.enter();
   // Behind the gate, a fiber that is ours, has not started and wants no stack is in the queue or the run-next slot.
-  if (!f.starving.load(std::memory_order_acquire) &&
-      f.home.load(std::memory_order_relaxed) == this && !f.started && !f.done() && next_ != &f) {
+  const bool here = !f.starving.load(std::memory_order_acquire) &&
+                    f.home.load(std::memory_order_relaxed) == this && !f.started && !f.done();
+  if (!here || (joiner.attention.load(std::memory_order_relaxed) & strikes) != 0 || !bind_locked(f)) {
+    gate_.leave();
+    return false;
+  }
+  if (next_ == &f) {
+    next_ = nullptr;
+  } else {
     queue_.erase(f);
-    push_next_locked(f);
     publish_length_locked();
   }
-  gate_.leave();
+  --ticks_left_;
+  f.first_joiner = &joiner;
+  f.first_joined = joiner.claim.begin(outcome::waiting, why.cancellable && may_be_cancelled(joiner));
+  joiner.waits_for_id.store(why.id, std::memory_order_relaxed);
+  joiner.waits_for.store(why.kind, std::memory_order_relaxed);
+  armed_timer timer;
+  if (deadline != never) timer = arm_locked(deadline, joiner, f.first_joined);
+  joiner.state.store(task_state::parked, std::memory_order_relaxed);
+  worker& now = switch_locked(&f, joiner.context, fiber::departure::parked);
+  joiner.waits_for.store(wait_kind::nothing, std::memory_order_relaxed);
+  if (timer.entry != nullptr) now.disarm(*this, timer, joiner);
+  return true;
 }
 
 // The waiter's home is this worker; the caller may be anywhere.

@@ -59,7 +59,8 @@ class worker final : public host, private fiber::carrier {
   fiber_record& allocate(std::uint32_t size_class);  // may throw std::bad_alloc
   void recycle(fiber_record&) noexcept;
   void start(fiber_record&) noexcept;                  // a new task, to the tail
-  void run_first(fiber_record& unstarted) noexcept;    // a join of it: ahead of all others, if it is still here
+  bool join_unstarted(fiber_record&, fiber_record& joiner, wait_reason,
+                      clock::time_point deadline) noexcept;
   bool measures_stacks() const noexcept;
   bool unwinding() const noexcept { return carrier::exceptions->uncaught != 0; }
   fiber_record* current() const noexcept { return static_cast<fiber_record*>(running); }
@@ -74,6 +75,8 @@ class worker final : public host, private fiber::carrier {
 
   static void fiber_main(fiber::carrier&, fiber::context&) noexcept;
   [[noreturn]] static void end_current(fiber_record&) noexcept;
+  [[noreturn]] void leave(fiber_record* to, fiber::stack*) noexcept;
+  bool may_run_next(const waiter&) const noexcept;
 
   // Behind the gate.
   fiber_record* take_next_locked() noexcept;
@@ -88,12 +91,13 @@ class worker final : public host, private fiber::carrier {
   void ready(fiber_record&, bool run_next) noexcept;
   void adopt(fiber_record&) noexcept;  // becomes its home
   void take_in(ready_list&) noexcept;
+  armed_timer arm_locked(clock::time_point, waiter&, wait_generation);
   void disarm(worker& armed_at, const armed_timer&, const waiter& of) noexcept;
   void stop(waiter&, operation::stop) noexcept;
 
   // The loop.
   void look_around() noexcept;
-  bool run_ready() noexcept;
+  bool run_ready(std::uint32_t ticks) noexcept;
   bool search() noexcept;
   bool poll_a_while() noexcept;
   void sleep() noexcept;

@@ -37,7 +37,7 @@ void worker::detach() noexcept {
 void worker::run() {
   while (!core.leaving.load(std::memory_order_acquire)) {
     look_around();
-    if (run_ready()) continue;
+    if (run_ready(ticks_a_turn)) continue;
     if (search()) continue;
     sleep();
   }
@@ -99,18 +99,6 @@ void worker::take_in(ready_list& done) noexcept {
     gate_.leave();
   }
   notify();
-}
-
-bool worker::run_ready() noexcept {
-  ticks_left_ = ticks_a_turn;
-  gate_.enter();
-  fiber_record* first = take_next_locked();
-  if (first == nullptr) {
-    gate_.leave();
-    return false;
-  }
-  switch_locked(first, loop_, fiber::departure::parked);
-  return true;
 }
 
 // --- falling asleep: sched/README.md has the protocol and its proof --------------------------------------------------

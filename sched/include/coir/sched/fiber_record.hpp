@@ -27,24 +27,30 @@ struct task_functions {
 enum class task_ending : std::uint8_t { none, value, error, cancelled };
 
 struct fiber_record : waiter {
+  // With the waiter, the first cache line: what a switch to it reads.
+  std::atomic<task_state> state{task_state::ready};
+  bool started = false;  // has a stack
+  bool pinned = false;
+  std::atomic<task_ending> ending{task_ending::none};  // written once, before done
+
   fiber::context context;
   const task_functions* functions = nullptr;
 
-  spin_lock join_lock;                      // for joiners and the step to done
+  // The joiner that jumped straight to this fiber before it had started. Written once, by that joiner.
+  waiter* first_joiner = nullptr;
+  wait_generation first_joined = 0;
+
+  spin_lock join_lock;                       // for the other joiners and the step to done
   std::atomic<std::uint32_t> references{0};  // the fiber until it has ended, the handle, an inbox of cancellations
   wait_queue joiners;
-  std::atomic<fiber_extras*> extras{nullptr};  // what few fibers have: a name, a reason, callbacks
+  std::atomic<fiber_extras*> extras{nullptr};  // what few fibers have: a name, a reason
 
   std::atomic<std::uint32_t> life{0};  // generation << 1 | live; see above
   std::uint32_t index = 0;             // in the record store, for ever
   std::uint32_t stack_pages = 0;
-  std::atomic<task_state> state{task_state::ready};
-  std::atomic<task_ending> ending{task_ending::none};  // written once, before done
-  bool started = false;   // has a stack
-  std::atomic<bool> starving{false};  // waits for one; cleared by whoever has become its home
-  bool pinned = false;
   std::uint16_t shields = 0;            // cancellation waits while it is not 0
   std::atomic<bool> error_seen{false};  // somebody has read, or will report, how it ended
+  std::atomic<bool> starving{false};    // waits for a stack; cleared by whoever has become its home
 
   fiber_id id() const noexcept {
     return fiber_id(std::uint64_t{life.load(std::memory_order_relaxed) >> 1} << 32 | index);
@@ -65,10 +71,10 @@ inline std::byte* fiber_record::payload() noexcept {
 
 // How a task is to be spawned; from spawn_options.
 struct spawn_request {
-  std::size_t payload_size = 0;
-  const task_functions* functions = nullptr;
-  std::size_t stack_size = 0;  // 0: the runtime's
-  bool pinned = false;
+  std::size_t payload_size;
+  const task_functions& functions;
+  void (*construct)(std::byte* at, void* argument);
+  void* argument;
 };
 
 // Reference counts. Any thread. The last release destroys the result and ends the record's generation.

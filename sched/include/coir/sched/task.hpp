@@ -10,15 +10,10 @@
 #include <utility>
 
 #include <coir/sched/clock.hpp>
+#include <coir/sched/spawn_options.hpp>
 #include <coir/sched/task_payload.hpp>
 
 namespace coir {
-
-struct spawn_options {
-  std::string name;
-  std::size_t stack_size = 0;  // bytes; 0: options::stack_size
-  bool pinned = false;         // never stolen: stays on the worker that it starts on
-};
 
 template <class T>
 class task;
@@ -31,8 +26,7 @@ class runtime_core;
 void refuse_on_fiber(const char* call);
 runtime_core& core_of_this_fiber(const char* call);  // std::system_error on a plain thread
 
-fiber_record& spawn_record(runtime_core&, spawn_options&&, const task_functions&, std::size_t payload,
-                           void (*construct)(std::byte*, void*), void* argument);
+fiber_record& spawn_record(runtime_core&, spawn_options&&, const spawn_request&);
 
 // What a task does with its record; any thread.
 bool join(fiber_record&, clock::time_point deadline, bool cancellable = true);
@@ -49,15 +43,16 @@ auto spawn_in(runtime_core& core, spawn_options options, F&& f, A&&... arguments
   using kind = task_kind<result, function>;
   std::tuple<F&&, A&&...> given(std::forward<F>(f), std::forward<A>(arguments)...);
   fiber_record& record = spawn_record(
-      core, std::move(options), kind::functions, sizeof(typename kind::payload),
-      [](std::byte* at, void* from) {
-        std::apply(
-            [at](auto&&... parts) {
-              new (at) typename kind::payload(std::forward<decltype(parts)>(parts)...);
-            },
-            std::move(*static_cast<std::tuple<F&&, A&&...>*>(from)));
-      },
-      &given);
+      core, std::move(options),
+      {sizeof(typename kind::payload), kind::functions,
+       [](std::byte* at, void* from) {
+         std::apply(
+             [at](auto&&... parts) {
+               new (at) typename kind::payload(std::forward<decltype(parts)>(parts)...);
+             },
+             std::move(*static_cast<std::tuple<F&&, A&&...>*>(from)));
+       },
+       &given});
   return task<result>(record);
 }
 

@@ -22,6 +22,7 @@ enum attention : std::uint32_t {
   cancel_requested = 1,  // a request that has not been thrown
   shutting_down = 2,     // the runtime ends: cancellation strikes again and again
   cancel_posted = 4,     // the waiter is in an inbox of cancellations, which holds a reference
+  strikes = cancel_requested | shutting_down,
 };
 
 // Lives until its runtime (a thread's: the process) ends and is used again for other fibers, so that late claimers
@@ -39,14 +40,14 @@ struct waiter {
   // The host that runs it, ran it last, or stole it. Written by the thread that makes it ready or steals it.
   std::atomic<host*> home{nullptr};
 
-  // Set by anybody through a foreign request, read and cleared by the waiter.
-  std::atomic<std::uint32_t> attention{0};
-
   waiter* cancel_next = nullptr;  // in an inbox of cancellations
 
   // What it waits for: written by the waiter, read by walkers.
-  std::atomic<wait_kind> waits_for{wait_kind::nothing};
   std::atomic<std::uint64_t> waits_for_id{0};
+  std::atomic<wait_kind> waits_for{wait_kind::nothing};
+
+  // Set by anybody through a foreign request, read and cleared by the waiter.
+  std::atomic<std::uint32_t> attention{0};
 };
 
 // Waiters that became ready, oldest first.

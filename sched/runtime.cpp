@@ -53,8 +53,8 @@ const char* text_of(task_state s) {
 
 }  // namespace sched
 
-runtime::runtime(options o, std::unique_ptr<sched::driver_factory> drivers)
-    : core_(std::make_unique<sched::runtime_core>(std::move(o), *drivers, *this)) {}
+runtime::runtime(options o, sched::parts made_of)
+    : core_(std::make_unique<sched::runtime_core>(std::move(o), std::move(made_of), *this)) {}
 
 runtime::~runtime() { core_->shutdown(); }
 
@@ -123,6 +123,12 @@ runtime& runtime::current() {
   return static_cast<sched::worker*>(h)->core.owner;
 }
 
-clock::time_point clock::now() noexcept { return std::chrono::steady_clock::now(); }
+clock::time_point clock::now() noexcept {
+  sched::host* h = sched::current_host_if_any();
+  if (h != nullptr && h->kind == sched::host_kind::worker)
+    if (sched::time_source* time = static_cast<sched::worker*>(h)->core.made_of.time.get())
+      return time->now();
+  return std::chrono::steady_clock::now();
+}
 
 }  // namespace coir

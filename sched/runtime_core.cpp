@@ -43,9 +43,11 @@ bool who_overflowed(fiber::overflow_report& report) noexcept {
 
 }  // namespace
 
-runtime_core::runtime_core(options o, driver_factory& drivers, runtime& of)
+runtime_core::runtime_core(options o, parts p, runtime& of)
     : opts(std::move(o)),
+      made_of(std::move(p)),
       owner(of),
+      stacks(made_of.stacks),
       records(*new record_store),
       idle(opts.workers != 0 ? opts.workers : usable_processors()) {
   struct give_up {  // the store is no member that destroys itself
@@ -63,9 +65,9 @@ runtime_core::runtime_core(options o, driver_factory& drivers, runtime& of)
   records.owner.store(this, std::memory_order_release);
   enable_asymmetric_fences();
   fiber::install_overflow_handler(&who_overflowed);
-  reactor_name = drivers.name();
-  reactor_reason = drivers.reason();
-  start_workers(drivers);
+  reactor_name = made_of.drivers->name();
+  reactor_reason = made_of.drivers->reason();
+  start_workers();
   guard.store = nullptr;
 }
 
@@ -75,9 +77,9 @@ runtime_core::~runtime_core() {
   records.abandon();
 }
 
-void runtime_core::start_workers(driver_factory& drivers) {
+void runtime_core::start_workers() {
   for (unsigned i = 0; i < opts.workers; ++i)
-    workers.push_back(std::make_unique<worker>(*this, i, drivers.make()));
+    workers.push_back(std::make_unique<worker>(*this, i, made_of.drivers->make()));
   try {
     for (auto& w : workers)
       threads_.emplace_back([this, &w = *w] { thread_main(w); });
@@ -97,6 +99,7 @@ void runtime_core::start_workers(driver_factory& drivers) {
   changed_.notify_all();
   lock.unlock();
   for (auto& t : threads_) t.join();
+  workers.clear();  // they give their records back to the store, which the constructor is about to give up
   std::rethrow_exception(attach_error_);
 }
 

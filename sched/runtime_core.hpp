@@ -10,6 +10,7 @@
 
 #include <coir/fiber/stack.hpp>
 #include <coir/sched/options.hpp>
+#include <coir/sched/parts.hpp>
 #include <coir/sched/spawn_options.hpp>
 
 #include "idle_set.hpp"
@@ -25,7 +26,7 @@ namespace coir::sched {
 
 class runtime_core {
  public:
-  runtime_core(options, driver_factory&, runtime& owner);
+  runtime_core(options, parts, runtime& owner);
   ~runtime_core();
 
   // Makes a fiber and starts it. Throws std::bad_alloc, std::invalid_argument (an impossible stack size), what the
@@ -47,6 +48,7 @@ class runtime_core {
   std::uint64_t turns_of_all() const noexcept;
 
   options opts;
+  const parts made_of;
   runtime& owner;
   fiber::stack_pool stacks;
   record_store& records;
@@ -66,7 +68,7 @@ class runtime_core {
  private:
   void start(fiber_record&, worker*);
   void name_new(fiber_record&, std::string name);
-  void start_workers(driver_factory&);
+  void start_workers();
   void thread_main(worker&);
   void leave();
   void drop_unstarted(fiber_record&) noexcept;

@@ -26,7 +26,8 @@ bool worker::search() noexcept {
   if (!searching_ && !core.idle.start_searching()) return false;
   searching_ = true;
   bool found = false, lost = false;
-  const std::size_t start = next_random(random_) % n;
+  const std::size_t start =
+      (core.made_of.random ? core.made_of.random->next(index) : next_random(random_)) % n;
   for (std::size_t i = 0; i < n && !found; ++i) {
     worker& victim = *core.workers[(start + i) % n];
     if (&victim == this || victim.stealable() == 0) continue;

@@ -10,14 +10,10 @@
 #include <coir/sched/clock.hpp>
 #include <coir/sched/fiber_id.hpp>
 #include <coir/sched/options.hpp>
+#include <coir/sched/parts.hpp>
 #include <coir/sched/task.hpp>
 
 namespace coir {
-
-namespace sched {
-class driver_factory;
-class runtime_core;
-}  // namespace sched
 
 // Sums over the workers: each number is right for some moment during the call.
 struct runtime_metrics {
@@ -47,7 +43,7 @@ class runtime {
   // Starts the workers. Throws std::invalid_argument for options that make no sense, and std::system_error if the
   // kernel refuses the reactor that was asked for.
   explicit runtime(options = options::from_environment());
-  runtime(options, std::unique_ptr<sched::driver_factory>);  // for tests, simulators and other reactors
+  runtime(options, sched::parts);  // for tests, simulators and other reactors
   ~runtime();  // shutdown(), then joins the workers; a plain thread
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;

@@ -1,0 +1,35 @@
+// What a runtime is made of besides its options: objects, so that one library serves production, tests and simulators.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include <coir/fiber/stack.hpp>
+#include <coir/sched/clock.hpp>
+#include <coir/sched/driver.hpp>
+
+namespace coir::sched {
+
+// What clock::now() says on the workers. Any worker, at once.
+class time_source {
+ public:
+  virtual ~time_source() = default;
+  virtual clock::time_point now() noexcept = 0;
+};
+
+// Where a thief begins to look. Any worker, at once.
+class chance {
+ public:
+  virtual ~chance() = default;
+  virtual std::uint32_t next(unsigned worker) noexcept = 0;
+};
+
+struct parts {
+  parts(std::unique_ptr<driver_factory> d) : drivers(std::move(d)) {}
+
+  std::unique_ptr<driver_factory> drivers;
+  std::unique_ptr<time_source> time;  // null: steady_clock
+  std::unique_ptr<chance> random;     // null: a generator of each worker's own
+  fiber::stack_pool_options stacks;
+};
+
+}  // namespace coir::sched

@@ -20,7 +20,7 @@ namespace {
 
 constexpr int madv_guard_install = 102;  // not in the headers that we are built with
 constexpr int pidfd_self =
-    -10000;  // PIDFD_SELF_THREAD, Linux 6.14: this process without a descriptor, so that
+    -10000;  // PIDFD_SELF_THREAD, Linux 6.15: this process without a descriptor, so that
              // a forked child cannot put guards into its parent's memory
 constexpr long process_madvise_number = 440;
 constexpr std::size_t most_vectors = 1024;

@@ -38,6 +38,13 @@ void accept_queue::armed() noexcept {
   lock_.unlock();
 }
 
+bool accept_queue::is_armed() noexcept {
+  lock_.lock();
+  const bool now = armed_ || taken_ < results_.size();
+  lock_.unlock();
+  return now;
+}
+
 sched::outcome accept_queue::wait(handle_type listener, bool cancellable, clock::time_point deadline) noexcept {
   lock_.lock();
   if (taken_ < results_.size() || !armed_) {

@@ -23,6 +23,8 @@ class accept_queue {
   void armed() noexcept;  // the request has been made
   sched::outcome wait(handle_type listener, bool cancellable, clock::time_point deadline) noexcept;
 
+  bool is_armed() noexcept;
+
   // After the listener has been shut down: waits for the request's end, closes what nobody took.
   void drain(handle_type listener) noexcept;
 

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "epoll_calls.hpp"
 #include "system_calls.hpp"
 
 namespace coir::io {
@@ -148,7 +149,10 @@ handle_type end_descriptor(descriptor& d, parting how) noexcept {
     wait_for_closers(d, [&] { return !in_use(d); });
   }
   const handle_type fd = d.fd;
-  if (how == parting::close) sys::close(fd);
+  if (how == parting::close)
+    sys::close(fd);  // an epoll registration goes with it
+  else if (const int epoll = d.epoll.load(std::memory_order_relaxed); epoll >= 0)
+    sys::epoll_remove(epoll, fd);
   sched::ready_list others;
   d.lock.lock();
   d.closed = true;

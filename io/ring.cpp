@@ -35,7 +35,7 @@ int ring::open(ring_sizes sizes, unsigned setup_flags) noexcept {
 }
 
 int ring::enable() noexcept {
-  const int result = io_uring_enable_rings(&ring_);
+  const int result = register_with(ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
   if (result < 0) return result;
   // Spares the kernel a look-up of the descriptor at each call (Linux 5.18); without it all works the same.
   if (io_uring_register_ring_fd(&ring_) == 1) entered_by_ = IORING_ENTER_REGISTERED_RING;

@@ -1,5 +1,6 @@
 #include "record_store.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 
@@ -16,7 +17,7 @@ std::uint32_t record_store::class_for(std::size_t payload) {
   throw std::bad_alloc();  // task_payload.hpp keeps larger functions on the heap
 }
 
-void record_store::grow(std::uint32_t size_class) {
+record_slab& record_store::grow(std::uint32_t size_class) {
   // Aligned by mapping twice the size and trimming, so that a record finds its slab.
   constexpr std::size_t size = record_slab::bytes;
   void* raw = ::mmap(nullptr, 2 * size, PROT_READ | PROT_WRITE,
@@ -46,16 +47,29 @@ void record_store::grow(std::uint32_t size_class) {
     throw;
   }
   next_index_ += slab->count;
-  for (std::uint32_t i = slab->count; i-- > 0;) {
-    auto* f = new (slab->records + i * stride) fiber_record;
+  // A program with many fibers touches fresh pages for them: large ones cost a seventh. Not for the first few.
+  if (newest_[size_class] != nullptr) ::madvise(slab, size, MADV_HUGEPAGE);
+  return *(newest_[size_class] = slab);
+}
+
+// A few at a time, so that a small program touches little.
+void record_store::make_batch(std::uint32_t size_class) {
+  record_slab* slab = newest_[size_class];
+  if (slab == nullptr || slab->made.load(std::memory_order_relaxed) == slab->count)
+    slab = &grow(size_class);
+  const std::uint32_t first = slab->made.load(std::memory_order_relaxed);
+  const std::uint32_t end = std::min<std::uint32_t>(first + batch, slab->count);
+  for (std::uint32_t i = end; i-- > first;) {
+    auto* f = new (slab->records + std::size_t{i} * slab->stride) fiber_record;
     f->index = slab->first_index + i;
     free_.push(size_class, *f);
   }
+  slab->made.store(end, std::memory_order_release);
 }
 
 void record_store::refill(free_records& cache, std::uint32_t size_class) {
   std::lock_guard lock(mutex_);
-  if (free_.of_class[size_class].first == nullptr) grow(size_class);
+  if (free_.of_class[size_class].first == nullptr) make_batch(size_class);
   for (std::size_t i = 0; i < batch; ++i) {
     fiber_record* f = free_.pop(size_class);
     if (f == nullptr) break;
@@ -74,7 +88,7 @@ void record_store::drain(free_records& cache, std::uint32_t size_class, std::siz
 
 fiber_record& record_store::allocate(std::uint32_t size_class) {
   std::lock_guard lock(mutex_);
-  if (free_.of_class[size_class].first == nullptr) grow(size_class);
+  if (free_.of_class[size_class].first == nullptr) make_batch(size_class);
   ++handed_out_;
   return *free_.pop(size_class);
 }
@@ -96,7 +110,7 @@ void record_store::for_each(const std::function<void(fiber_record&)>& visit) {
     slabs = slabs_;
   }
   for (record_slab* slab : slabs)
-    for (std::uint32_t i = 0; i < slab->count; ++i)
+    for (std::uint32_t i = 0; i < slab->made.load(std::memory_order_acquire); ++i)
       if (slab->at(i).life.load(std::memory_order_acquire) & 1) visit(slab->at(i));
 }
 
@@ -112,7 +126,7 @@ void record_store::abandon() noexcept {
 
 record_store::~record_store() {
   for (record_slab* slab : slabs_) {
-    for (std::uint32_t i = 0; i < slab->count; ++i) {
+    for (std::uint32_t i = 0; i < slab->made.load(std::memory_order_relaxed); ++i) {
       delete slab->at(i).extras.load(std::memory_order_relaxed);
       slab->at(i).~fiber_record();
     }

@@ -22,13 +22,14 @@ class runtime_core;
 
 // The start of each slab; a record finds it by rounding its address down.
 struct record_slab {
-  static constexpr std::size_t bytes = 256 * 1024;
+  static constexpr std::size_t bytes = 2 * 1024 * 1024;  // and its alignment
   record_store* store;
   std::uint32_t size_class;
   std::uint32_t stride;
-  std::uint32_t count;
+  std::uint32_t count;  // that there is room for
   std::uint32_t first_index;
   std::byte* records;
+  std::atomic<std::uint32_t> made{0};  // constructed, from the first on; under the store's mutex, read by walkers
 
   fiber_record& at(std::uint32_t i) noexcept {
     return *reinterpret_cast<fiber_record*>(records + std::size_t{i} * stride);
@@ -85,11 +86,13 @@ class record_store {
 
  private:
   ~record_store();
-  void grow(std::uint32_t size_class);  // locked
+  void make_batch(std::uint32_t size_class);  // locked; at least one, into free_
+  record_slab& grow(std::uint32_t size_class);  // locked
 
   std::mutex mutex_;
   free_records free_;                // under mutex_
   std::vector<record_slab*> slabs_;  // under mutex_
+  std::array<record_slab*, payload_sizes.size()> newest_{};  // of each class; under mutex_
   std::size_t handed_out_ = 0;       // under mutex_; caches included
   std::uint32_t next_index_ = 1;     // under mutex_
   bool abandoned_ = false;           // under mutex_

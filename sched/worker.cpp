@@ -280,10 +280,15 @@ void worker::ready(fiber_record& f, bool run_next) noexcept {
   notify();
 }
 
-// Somebody sleeps and nobody searches, while fibers wait in this queue: wake one. After a push, behind a light fence.
+// Wakes a sleeper if nobody searches and more is ready here than this worker is about to run itself: its loop will run
+// one at once, a running fiber may go on for long. After a push, behind a light fence.
 void worker::notify() noexcept {
-  if (length_.load(std::memory_order_relaxed) == 0) return;
+  if (length_.load(std::memory_order_relaxed) <= (running != nullptr ? 0u : 1u)) return;
   std_atomics::light_fence();
+  wake_one();
+}
+
+void worker::wake_one() noexcept {
   const unsigned sleeper = core.idle.pick_for_work();
   if (sleeper != idle_set::nobody) [[unlikely]]
     core.workers[sleeper]->interrupt();

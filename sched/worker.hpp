@@ -105,6 +105,8 @@ class worker final : public host, private fiber::carrier {
   bool work_in_sight() const noexcept;
   clock::time_point wake_up_time() noexcept;
   void notify() noexcept;
+  void wake_one() noexcept;
+  void end_search() noexcept;
 
   bool steal_from(worker& victim, bool from_hog) noexcept;
   void rescue(worker& hog) noexcept;

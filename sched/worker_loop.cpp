@@ -37,6 +37,7 @@ void worker::detach() noexcept {
 void worker::run() {
   while (!core.leaving.load(std::memory_order_acquire)) {
     look_around();
+    if (searching_ && length_.load(std::memory_order_relaxed) != 0) end_search();
     if (run_ready(ticks_a_turn)) continue;
     if (search()) continue;
     sleep();
@@ -144,8 +145,8 @@ clock::time_point worker::wake_up_time() noexcept {
   if (core.workers.size() == 1) return own;
   unsigned none = idle_set::nobody;
   if (!core.sentinel.compare_exchange_strong(none, index, std::memory_order_acquire)) return own;
-  // Everybody sleeps and nothing has happened since the last look: no more looks until somebody wakes.
-  const std::uint64_t turns = core.turns_of_all();
+  // Everybody sleeps and no other loop has turned since the last look: no more looks until somebody wakes.
+  const std::uint64_t turns = core.turns_of_all() - this->turns();
   if (core.idle.sleeping() == core.workers.size() && turns == turns_at_watch_) {
     core.sentinel.store(idle_set::nobody, std::memory_order_release);
     return own;
@@ -165,9 +166,7 @@ void worker::end_watch() noexcept {
     }
     core.sentinel.store(idle_set::nobody, std::memory_order_release);
   } else if (core.sentinel.load(std::memory_order_relaxed) == idle_set::nobody) {
-    // The first to wake after all had slept: somebody has to watch over it.
-    const unsigned sleeper = core.idle.pick_for_work();
-    if (sleeper != idle_set::nobody && sleeper != index) core.workers[sleeper]->interrupt();
+    wake_one();  // the first to wake after all had slept: somebody has to watch over it
   }
 }
 

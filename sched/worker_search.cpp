@@ -37,9 +37,16 @@ bool worker::search() noexcept {
   found = found || poll_a_while();
   lost_searches_ = found ? 0 : lost_searches_ + lost;
   if (!found) return false;
-  searching_ = false;
-  if (core.idle.stop_searching()) notify();
+  end_search();
   return true;
+}
+
+// Pushes that were made while this worker searched relied on it: if it was the last to search, it passes that on.
+void worker::end_search() noexcept {
+  searching_ = false;
+  if (core.idle.stop_searching() &&
+      (length_.load(std::memory_order_relaxed) > 1 || work_in_sight()))
+    wake_one();
 }
 
 // Half of what the victim has ready, at most 64; of a hog also the fiber that was to run next, due timers and

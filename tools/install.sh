@@ -46,7 +46,6 @@ look() {
         need pkg-config have pkg-config
         need python3 have python3
         need liburing-dev finds_package 'liburing >= 2.3'
-        need libfmt-dev finds_package fmt
         need libgtest-dev finds_package gtest
         need boost-context finds_boost_context
         ;;

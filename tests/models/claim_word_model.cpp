@@ -105,7 +105,7 @@ TEST_P(claim_word_model, a_claimer_of_an_earlier_wait_loses) {
 }
 
 TEST_P(claim_word_model, a_cancellation_meets_the_wait_it_has_seen_or_none) {
-  using model = one_waiter<3>;
+  using model = one_waiter<2>;
   holds(explore<model>(named("claim, cancelled", 2), {{"waiter", &model::waiter},
                                                       {"granter", &model::granter},
                                                       {"canceller", &model::canceller}},

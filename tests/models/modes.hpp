@@ -35,10 +35,10 @@ inline auto all_modes() {
 
 class in_each_mode : public testing::TestWithParam<mode> {
  protected:
-  // COIR_MODEL_BOUND raises the bound for a thorough run: a preemption more costs a factor of ten.
+  // COIR_MODEL_BOUND is the bound of a thorough run: a preemption more costs a factor of ten.
   static options named(const char* name, int preemptions) {
     const char* wanted = std::getenv("COIR_MODEL_BOUND");
-    if (wanted != nullptr) preemptions = std::max(preemptions, std::atoi(wanted));
+    if (wanted != nullptr) preemptions = std::atoi(wanted);
     options chosen;
     chosen.name = name;
     chosen.preemptions = preemptions;

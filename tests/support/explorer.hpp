@@ -118,7 +118,7 @@ void label(const T& object, const char* name) {
   label(&object, sizeof object, name);
 }
 
-// Blocks the thread until the predicate, which may only load, holds in memory.
+// Blocks the thread until the predicate, which may only load, holds in memory. A full fence.
 void await(const std::function<bool()>& predicate);
 
 using time_stamps = std::array<std::uint32_t, max_threads>;  // a vector clock

@@ -319,6 +319,8 @@ bool engine::wait(model_event& event, bool may_time_out) {
 }
 
 void engine::await(const std::function<bool()>& predicate) {
+  before_step();
+  drain_all(current_);
   auto& thread = self();
   thread.now = state::awaiting;
   thread.predicate = &predicate;

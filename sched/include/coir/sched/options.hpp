@@ -34,7 +34,7 @@ struct options {
   // Past it, run and ~runtime name on stderr the fibers that ignore cancellation, and stop the process.
   std::chrono::milliseconds shutdown_limit = std::chrono::milliseconds::max();
   // What becomes of an exception that leaves a fiber and that nobody waits for; on any worker. Default: a line on stderr.
-  std::function<void(std::exception_ptr, std::string_view fiber_name)> on_unhandled;
+  std::function<void(std::exception_ptr, std::string_view fiber_name)> on_unhandled = {};
 
   // The defaults, changed by COIR_WORKERS, COIR_STACK_SIZE (bytes), COIR_REACTOR (automatic, uring, uring_oneshot,
   // epoll) and COIR_IDLE_POLL (microseconds). A bad value throws std::invalid_argument that names the variable.

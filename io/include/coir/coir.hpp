@@ -1,0 +1,20 @@
+// Everything but the optional parts.
+#pragma once
+#include <coir/io/endpoint.hpp>
+#include <coir/io/errors.hpp>
+#include <coir/io/server.hpp>
+#include <coir/io/stream.hpp>
+#include <coir/io/tcp.hpp>
+#include <coir/io/unix.hpp>
+#include <coir/io/wait.hpp>
+#include <coir/sched/cancelled.hpp>
+#include <coir/sched/clock.hpp>
+#include <coir/sched/fiber_id.hpp>
+#include <coir/sched/options.hpp>
+#include <coir/sched/runtime.hpp>
+#include <coir/sched/task.hpp>
+#include <coir/sched/this_fiber.hpp>
+#include <coir/sync/condition_variable.hpp>
+#include <coir/sync/counting_semaphore.hpp>
+#include <coir/sync/event.hpp>
+#include <coir/sync/mutex.hpp>

@@ -1,0 +1,60 @@
+// Unix-domain sockets: streams and listeners.
+#pragma once
+#include <system_error>
+#include <utility>
+
+#include <coir/io/socket_listener.hpp>
+#include <coir/io/socket_stream.hpp>
+
+namespace coir {
+
+// A connection within the machine; its calls are socket_stream's.
+class unix_stream : public socket_stream {
+ public:
+  unix_stream() noexcept = default;
+  explicit unix_stream(io::handle h) noexcept : socket_stream(std::move(h)) {}
+
+  static unix_stream connect(const endpoint&);  // waits; as tcp_stream::connect
+  static unix_stream connect(const endpoint&, std::error_code&);
+  static unix_stream adopt(handle_type);
+  static std::pair<unix_stream, unix_stream> pair();  // connected to each other
+  static std::pair<unix_stream, unix_stream> pair(std::error_code&);
+};
+
+// A socket file that bind() made is removed when the listener is closed, unless another has taken its place.
+class unix_listener : public socket_listener {
+ public:
+  unix_listener() noexcept = default;
+  unix_listener(unix_listener&& other) noexcept
+      : socket_listener(std::move(other)), file_(std::exchange(other.file_, {})) {}
+  unix_listener& operator=(unix_listener&& other) noexcept {
+    remove_file();
+    socket_listener::operator=(std::move(other));
+    file_ = std::exchange(other.file_, {});
+    return *this;
+  }
+  ~unix_listener() { remove_file(); }
+
+  static unix_listener bind(const endpoint&, listen_options = {});
+  static unix_listener bind(const endpoint&, listen_options, std::error_code&);
+  static unix_listener bind(const endpoint& e, std::error_code& error) { return bind(e, {}, error); }
+  static unix_listener adopt(handle_type);
+
+  unix_stream accept();
+  unix_stream accept(std::error_code&);
+  void close() noexcept;
+
+  using stream_type = unix_stream;
+
+ private:
+  struct bound_file {
+    endpoint at;  // of no family: there is no file
+    std::uint64_t device = 0, inode = 0;
+  };
+  explicit unix_listener(io::handle h) noexcept : socket_listener(std::move(h)) {}
+  void remove_file() noexcept;
+
+  bound_file file_;
+};
+
+}  // namespace coir

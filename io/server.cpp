@@ -1,0 +1,254 @@
+#include <coir/io/server.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <stdexcept>
+
+#include <coir/fiber/intrusive_list.hpp>
+#include <coir/io/acceptor.hpp>
+#include <coir/sched/cancellation.hpp>
+#include <coir/sched/spin_lock.hpp>
+#include <coir/sched/wait_queue.hpp>
+
+#include "accept_errors.hpp"
+
+namespace coir::io {
+
+using namespace std::chrono_literals;
+
+// Always true: a connection is in the list from before its fiber is spawned until its ticket goes. Its record goes with
+// the last of: the ticket, and those who use its handle outside the lock (holds).
+class server_core::connection : public fiber::intrusive_hook {
+ public:
+  explicit connection(state& s) noexcept : of(s) {}
+  state& of;
+  task<void> fiber;
+  // Under the lock.
+  unsigned holds = 1;     // the acceptor's first, until `fiber` is set
+  bool starting = true;   // `fiber` is not set yet
+  bool ended = false;
+  bool cancelled = false;
+};
+
+namespace {
+
+constexpr clock::duration first_pause = 5ms, longest_pause = 1s;
+
+struct shortage {
+  clock::duration pause = first_pause;
+  bool reported = false;
+};
+
+}  // namespace
+
+struct server_core::state {
+  state(handle& l, serve_options o) : listener(l), options(std::move(o)) {}
+
+  handle& listener;
+  const serve_options options;
+
+  sched::spin_lock lock;
+  // Under lock.
+  fiber::intrusive_list<connection> connections;
+  std::size_t alive = 0, ended = 0;
+  bool serving = false, stopping = false;
+  bool cancelling = false;  // also those whose fibers are just being started
+  sched::wait_queue waiting;  // for a change of the above
+
+  void wake_all_locked(sched::ready_list& to_wake) noexcept {
+    while (sched::waiter* w = waiting.claim_first()) to_wake.push(*w);
+  }
+  template <class Change>
+  void change(Change what) noexcept {
+    sched::ready_list woken;
+    lock.lock();
+    what();
+    wake_all_locked(woken);
+    lock.unlock();
+    while (sched::waiter* w = woken.pop()) sched::wake(*w);
+  }
+  // Waits until `done` (looked at under the lock) or the deadline; whether it holds.
+  template <class Done>
+  bool wait_until(Done done, clock::time_point deadline, bool cancellable);
+
+  void add(connection& c) noexcept;
+  void drop(connection& c) noexcept;
+  void end(connection& c) noexcept;
+  void cancel_all() noexcept;
+  void accept_all(starter start, void* server);
+  void pause(std::error_code why, shortage&);
+  void admit(starter start, void* server, handle h);
+  void finish() noexcept;
+};
+
+template <class Done>
+bool server_core::state::wait_until(Done done, clock::time_point deadline, bool cancellable) {
+  sched::waiter& self = *sched::current_host().running;
+  if (cancellable) sched::cancellation_point(self);
+  for (;;) {
+    lock.lock();
+    if (done()) {
+      lock.unlock();
+      return true;
+    }
+    sched::wait_node node;
+    const auto how = sched::wait_in(
+        waiting, lock, node, {.kind = sched::wait_kind::connections, .id = 0, .cancellable = cancellable}, deadline);
+    if (how == sched::outcome::cancelled) sched::throw_cancelled(self);
+    if (how == sched::outcome::timed_out) return false;
+  }
+}
+
+void server_core::state::add(connection& c) noexcept {
+  change([&] {
+    connections.push_back(c);
+    ++alive;
+  });
+}
+
+// A hold ends. The handle is let go where nobody else can be using it.
+void server_core::state::drop(connection& c) noexcept {
+  lock.lock();
+  const bool last = --c.holds == 0 && c.ended;
+  lock.unlock();
+  if (!last) return;
+  if (c.fiber.valid()) c.fiber.detach();
+  delete &c;
+}
+
+void server_core::state::end(connection& c) noexcept {
+  bool last = false;
+  sched::ready_list woken;
+  lock.lock();
+  fiber::intrusive_list<connection>::erase(c);
+  c.ended = true;
+  last = c.holds == 0;
+  --alive;
+  ++ended;
+  wake_all_locked(woken);
+  lock.unlock();
+  // From here on the server may be gone.
+  while (sched::waiter* w = woken.pop()) sched::wake(*w);
+  if (!last) return;
+  if (c.fiber.valid()) c.fiber.detach();
+  delete &c;
+}
+
+void server_core::state::cancel_all() noexcept {
+  for (;;) {
+    connection* next = nullptr;
+    lock.lock();
+    cancelling = true;
+    for (connection& c : connections)
+      if (!c.cancelled && !c.starting) {
+        next = &c;
+        break;
+      }
+    if (next != nullptr) {
+      next->cancelled = true;
+      ++next->holds;
+    }
+    lock.unlock();
+    if (next == nullptr) return;
+    next->fiber.cancel("the server stops");
+    drop(*next);
+  }
+}
+
+// Starts the handler. Should that fail, the connection is closed, and who serves goes on after a while.
+void server_core::state::admit(starter start, void* server, handle h) {
+  auto* c = new connection(*this);
+  add(*c);
+  ticket t(c);
+  try {
+    c->fiber = start(server, std::move(t), std::move(h));
+  } catch (...) {
+    drop(*c);
+    throw;
+  }
+  lock.lock();
+  c->starting = false;
+  const bool cancel = cancelling && !std::exchange(c->cancelled, cancelling);
+  lock.unlock();
+  if (cancel) c->fiber.cancel("the server stops");
+  drop(*c);
+}
+
+// What accepting lacks may come free at any time; a connection that ends may well have had it.
+void server_core::state::pause(std::error_code why, shortage& s) {
+  if (!std::exchange(s.reported, true)) {
+    if (options.on_shortage)
+      options.on_shortage(why);
+    else
+      std::fprintf(stderr, "coir: accept: %s; trying again, at least every second\n", why.message().c_str());
+  }
+  lock.lock();
+  const std::size_t before = ended;
+  lock.unlock();
+  wait_until([&] { return stopping || ended != before; }, clock::now() + s.pause, true);
+  s.pause = std::min<clock::duration>(s.pause * 2, longest_pause);
+}
+
+// Until the listener is closed.
+void server_core::state::accept_all(starter start, void* server) {
+  const std::size_t most = options.max_connections;
+  std::error_code error;
+  acceptor from(listener, most == 0, error);
+  shortage scarce;
+  while (!error) {
+    if (most != 0) wait_until([&] { return stopping || alive < most; }, sched::never, true);
+    try {
+      handle h = from.next(error);
+      if (!error) {
+        admit(start, server, std::move(h));
+        scarce = {};
+      }
+    } catch (const std::bad_alloc&) {
+      error = std::make_error_code(std::errc::not_enough_memory);
+    }
+    if (error && is_shortage(error.value())) {
+      pause(error, scarce);
+      error.clear();
+    }
+  }
+  if (error != std::errc::operation_canceled && error != std::errc::bad_file_descriptor)
+    throw std::system_error(error, "coir: accept");
+}
+
+void server_core::state::finish() noexcept {
+  cancel_all();
+  wait_until([&] { return alive == 0; }, sched::never, false);
+}
+
+server_core::server_core(handle& listener, serve_options options)
+    : state_(std::make_unique<state>(listener, std::move(options))) {}
+server_core::~server_core() = default;
+
+server_core::ticket::~ticket() {
+  if (c_ != nullptr) c_->of.end(*c_);
+}
+
+void server_core::serve(starter start, void* server) {
+  state& s = *state_;
+  bool refused = false;
+  s.change([&] { refused = std::exchange(s.serving, true); });
+  if (refused) throw std::logic_error("coir: server::serve is for one fiber, once");
+  try {
+    s.accept_all(start, server);
+    s.wait_until([&] { return s.alive == 0; }, sched::never, true);
+  } catch (...) {
+    s.finish();
+    throw;
+  }
+}
+
+void server_core::stop(clock::time_point grace_ends) {
+  state& s = *state_;
+  s.change([&] { s.stopping = true; });
+  s.listener.close();
+  if (!s.wait_until([&] { return s.alive == 0; }, grace_ends, true)) s.cancel_all();
+  s.wait_until([&] { return s.alive == 0; }, sched::never, true);
+}
+
+}  // namespace coir::io

@@ -1,0 +1,174 @@
+// The fixture of every test that runs fibers: each case at 1, 2, 4 and 8 workers, with the futex driver and with the
+// scripted one under both completion contracts. It fails if a fiber, a stack, a descriptor or a thread is left.
+#pragma once
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <coir/sched/futex_driver.hpp>
+#include <coir/sched/runtime.hpp>
+#include <coir/sched/this_fiber.hpp>
+
+#include "fake_driver.hpp"
+#include "fiber/sanitizers.hpp"
+#include "sched/worker.hpp"
+
+namespace coir::testing {
+
+using namespace std::chrono_literals;
+
+inline constexpr bool sanitized = fiber::sanitizers::address || fiber::sanitizers::thread;
+
+enum class drivers : std::uint8_t { futex, fake_home, fake_roaming };
+
+struct setting {
+  unsigned workers;
+  drivers with;
+};
+
+inline std::string name_of(const ::testing::TestParamInfo<setting>& s) {
+  static const char* const names[] = {"futex", "fake_home", "fake_roaming"};
+  return std::to_string(s.param.workers) + "_" + names[static_cast<int>(s.param.with)];
+}
+
+inline std::vector<setting> settings(std::vector<unsigned> workers, std::vector<drivers> with) {
+  std::vector<setting> all;
+  for (drivers d : with)
+    for (unsigned w : workers) all.push_back({w, d});
+  return all;
+}
+inline auto every_setting() {
+  return ::testing::ValuesIn(settings(
+      {1, 2, 4, 8}, {drivers::futex, drivers::fake_home, drivers::fake_roaming}));
+}
+inline auto settings_with_thieves() {
+  return ::testing::ValuesIn(
+      settings({2, 4, 8}, {drivers::futex, drivers::fake_home, drivers::fake_roaming}));
+}
+inline auto worker_counts() {  // for what no driver has a part in
+  return ::testing::ValuesIn(settings({1, 2, 4, 8}, {drivers::futex}));
+}
+inline auto fake_settings() {
+  return ::testing::ValuesIn(settings({1, 2, 4, 8}, {drivers::fake_home, drivers::fake_roaming}));
+}
+
+// --- what tests ask the system ---------------------------------------------------------------------------------------
+
+inline std::size_t entries_of(const char* directory) {
+  std::size_t n = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory)) ++n;
+  return n;
+}
+inline std::size_t open_descriptors() { return entries_of("/proc/self/fd"); }
+inline std::size_t running_threads() { return entries_of("/proc/self/task"); }
+
+// On a plain thread. Looks again and again; false: not within the limit.
+template <class Predicate>
+bool eventually(Predicate&& holds, std::chrono::milliseconds limit = sanitized ? 30s : 10s) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(100us);
+  }
+  return true;
+}
+// The same on a fiber, which lets others run.
+template <class Predicate>
+bool eventually_on_fiber(Predicate&& holds, std::chrono::milliseconds limit = sanitized ? 30s : 10s) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    this_fiber::sleep_for(100us);
+  }
+  return true;
+}
+
+// A stress or race test multiplies its rounds by this.
+inline unsigned scale() {
+  const char* const text = std::getenv("COIR_TEST_SCALE");
+  return text != nullptr ? static_cast<unsigned>(std::atoi(text)) : 1;
+}
+// How long a stress runs: 2 s, or COIR_STRESS_SECONDS, times the scale.
+inline std::chrono::milliseconds stress_time(std::chrono::milliseconds usual = 2s) {
+  const char* const text = std::getenv("COIR_STRESS_SECONDS");
+  return (text != nullptr ? std::chrono::milliseconds(std::atoi(text) * 1000) : usual) * scale();
+}
+
+// The worker that runs the calling fiber, now.
+[[gnu::noinline]] inline unsigned this_worker() {
+  return static_cast<sched::worker&>(sched::current_host()).index;
+}
+// A fiber about itself: from now on it may be stolen, or no longer. Spawned pinned, it begins where its parent runs.
+[[gnu::noinline]] inline void set_pinned(bool pinned) {
+  static_cast<sched::worker&>(sched::current_host()).current()->pinned = pinned;
+}
+
+inline std::unique_ptr<runtime> make_runtime(options o, fake_io* device = nullptr) {
+  return std::make_unique<runtime>(
+      std::move(o), device != nullptr ? device->drivers() : sched::make_futex_drivers());
+}
+inline std::unique_ptr<runtime> make_runtime(unsigned workers) {
+  options o;
+  o.workers = workers;
+  return make_runtime(std::move(o));
+}
+
+// --- the fixture -----------------------------------------------------------------------------------------------------
+
+class runtime_test : public ::testing::TestWithParam<setting> {
+ protected:
+  runtime_test() { opts.workers = GetParam().workers; }
+
+  // Made at first use, with opts as they are then.
+  runtime& rt() {
+    if (runtime_ == nullptr) {
+      descriptors_ = open_descriptors();
+      threads_ = running_threads();
+      runtime_ = make_runtime(opts, GetParam().with == drivers::futex ? nullptr : &io);
+    }
+    return *runtime_;
+  }
+
+  // Runs f as a fiber; its result.
+  template <class F>
+  auto on_fiber(F&& f) {
+    return rt().block_on(std::forward<F>(f));
+  }
+
+  // Ends the runtime, as ~runtime does. A stack that is left stops the process in ~stack_pool.
+  void stop() {
+    if (runtime_ == nullptr) return;
+    runtime_.reset();
+    EXPECT_TRUE(eventually([&] { return running_threads() <= threads_; }, 5s)) << "a thread is left";
+    EXPECT_EQ(open_descriptors(), descriptors_) << "a descriptor is left";
+    EXPECT_EQ(io.misuses.load(), 0U) << "a driver was called by a thread that does not own it";
+  }
+
+  void TearDown() override {
+    if (runtime_ != nullptr) {
+      EXPECT_TRUE(eventually([&] { return runtime_->metrics().fibers_alive == 0; }))
+          << runtime_->metrics().fibers_alive << " fibers are left";
+      for (const fiber_info& f : runtime_->fibers())
+        ADD_FAILURE() << "fiber '" << f.name << "' is left and waits for '" << f.waits_for << "'";
+    }
+    stop();
+  }
+
+  unsigned workers() const { return GetParam().workers; }
+
+  options opts;
+  fake_io io{GetParam().with == drivers::fake_roaming ? sched::completion_contract::roaming
+                                                      : sched::completion_contract::home};
+
+ private:
+  std::unique_ptr<runtime> runtime_;
+  std::size_t descriptors_ = 0, threads_ = 0;
+};
+
+}  // namespace coir::testing

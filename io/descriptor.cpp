@@ -124,7 +124,6 @@ descriptor* make_descriptor(handle_type fd) {
   d->lock.unlock();
   d->registered.store(0, std::memory_order_relaxed);
   d->epoll.store(-1, std::memory_order_relaxed);
-  d->more_to_read = false;
   d->fd = fd;
   d->references.store(1, std::memory_order_relaxed);
   return d;

@@ -61,7 +61,6 @@ struct descriptor {
   std::atomic<std::uint64_t> registered{0};
   std::atomic<int> epoll{-1};  // the instance that holds it
 
-  bool more_to_read = false;  // the last receive left something; the holder of `reading`
   descriptor* next_free = nullptr;
 };
 

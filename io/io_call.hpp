@@ -49,7 +49,6 @@ class io_call {
   sched::wait_kind kind() const noexcept { return kind_; }
 
   sched::operation::stop stopped_by = sched::operation::stop::none;  // of the last attempt
-  std::uint32_t completion_flags = 0;  // of the last attempt; the kernel's
   bool wants_all = false;   // a short count is no use: the kernel may go on by itself
   bool wait_first = false;  // the last attempt said that it would have to wait, and did not
 

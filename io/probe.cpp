@@ -110,8 +110,7 @@ uring_capabilities probe_uring() {
   c.absolute_timeout = takes_absolute_timeout(r);
   c.message_by_register = takes_messages(r);
   c.skip_success = r.skips_success();
-  // Of the same release as COOP_TASKRUN, and invisible to the probe.
-  c.poll_first = c.multishot_accept = c.setup_flags != 0;
+  c.multishot_accept = c.setup_flags != 0;  // of the same release as COOP_TASKRUN, and invisible to the probe
   c.usable = true;
   return c;
 }

@@ -13,7 +13,6 @@ struct uring_capabilities {
   bool message_by_register = false;  // IORING_REGISTER_SEND_MSG_RING (6.13): wakes need no ring of the caller's
   bool absolute_timeout = false;     // IORING_ENTER_ABS_TIMER (6.12)
   bool skip_success = false;         // IORING_FEAT_CQE_SKIP (5.17)
-  bool poll_first = false;           // IORING_RECVSEND_POLL_FIRST (5.19)
   bool multishot_accept = false;     // 5.19
 };
 

@@ -1,5 +1,7 @@
 #include "fiber_end.hpp"
 
+#include <future>
+
 #include <coir/sched/host.hpp>
 
 #include "fiber_extras.hpp"
@@ -19,6 +21,23 @@ waiter* end_fiber(fiber_record& f) noexcept {
   while (waiter* w = joiners.pop()) wake(*w);
   release(f);
   return first != nullptr && first->claim.claim(joined, outcome::granted) ? first : nullptr;
+}
+
+void break_promise(fiber_record& f) noexcept {
+  retain(f);  // for ever
+  ready_list joiners;
+  f.join_lock.lock();
+  *reinterpret_cast<std::exception_ptr*>(f.payload()) =
+      std::make_exception_ptr(std::future_error(std::future_errc::broken_promise));
+  f.error_seen.store(true, std::memory_order_relaxed);
+  f.ending.store(task_ending::abandoned, std::memory_order_relaxed);
+  f.state.store(task_state::done, std::memory_order_release);
+  while (waiter* w = f.joiners.claim_first()) {
+    // Fibers of this runtime are abandoned as well.
+    if (w->home.load(std::memory_order_relaxed)->kind == host_kind::thread) joiners.push(*w);
+  }
+  f.join_lock.unlock();
+  while (waiter* w = joiners.pop()) wake(*w);
 }
 
 void release(fiber_record& f) noexcept {

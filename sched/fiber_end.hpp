@@ -8,4 +8,7 @@ namespace coir::sched {
 // record may be anybody's. Returns the joiner that jumped to it, claimed and to be made ready by the caller; or null.
 waiter* end_fiber(fiber_record&) noexcept;
 
+// An abandoned fiber: joins of it end with std::future_error(broken_promise). It never runs again, and keeps its record.
+void break_promise(fiber_record&) noexcept;
+
 }  // namespace coir::sched

@@ -1,10 +1,13 @@
 #include <coir/sched/runtime.hpp>
 
+#include <cstdio>
+#include <iostream>
 #include <ostream>
 #include <stdexcept>
 
 #include <coir/sched/driver.hpp>
 
+#include "fatal.hpp"
 #include "fiber_extras.hpp"
 #include "runtime_core.hpp"
 
@@ -56,11 +59,28 @@ const char* text_of(task_state s) {
 runtime::runtime(options o, sched::parts made_of)
     : core_(std::make_unique<sched::runtime_core>(std::move(o), std::move(made_of), *this)) {}
 
-runtime::~runtime() { core_->shutdown(); }
+runtime::~runtime() {
+  shutdown();
+  if (!core_->abandoned()) return;
+  if (core_->hogs() != 0)
+    std::fprintf(stderr, "coir: ~runtime leaves %zu workers behind whose fiber never returned\n",
+                 core_->hogs());
+  core_.release();  // what was abandoned may still be found by a late wake or completion  // NOLINT
+}
 
 void runtime::shutdown() {
   sched::refuse_on_fiber("runtime::shutdown");
-  core_->shutdown();
+  if (core_->abandoned()) return;
+  core_->shutdown(sched::deadline_after(core_->opts.shutdown_limit), [this] {
+    dump(std::cerr);
+    sched::fatal("%zu fibers ignore cancellation, and options::shutdown_limit has passed",
+                 fibers().size());
+  });
+}
+
+bool runtime::shutdown_before(clock::time_point limit) {
+  sched::refuse_on_fiber("runtime::shutdown");
+  return core_->shutdown(limit, [] {});
 }
 
 runtime_metrics runtime::metrics() const {
@@ -76,6 +96,8 @@ runtime_metrics runtime::metrics() const {
     m.switches += c.switches.load(std::memory_order_relaxed);
     m.steals += c.steals.load(std::memory_order_relaxed);
     m.stolen += c.stolen.load(std::memory_order_relaxed);
+    m.io_in_flight += w->io_in_flight();
+    m.timers += w->timers();
     m.sleeps += c.sleeps.load(std::memory_order_relaxed);
   }
   const auto stacks = core_->stacks.metrics();
@@ -93,7 +115,10 @@ std::vector<fiber_info> runtime::fibers() const {
     fiber_info row;
     row.id = f.id();
     row.state = f.state.load(std::memory_order_relaxed);
-    if (row.state == task_state::done) return;  // only a handle keeps it
+    const bool abandoned =
+        f.ending.load(std::memory_order_relaxed) == sched::task_ending::abandoned;
+    if (row.state == task_state::done && !abandoned) return;  // only a handle keeps it
+    if (abandoned) row.state = task_state::parked;
     row.name = sched::name_of(f, 31);
     if (row.state == task_state::parked)
       row.waits_for = sched::text_of(f.waits_for.load(std::memory_order_relaxed),

@@ -41,11 +41,32 @@ bool who_overflowed(fiber::overflow_report& report) noexcept {
   return true;
 }
 
+#ifdef COIR_RACE
+class every_other final : public disorder {
+ public:
+  bool scatter(unsigned) noexcept override {
+    // A cheap mix of a shared counter: neighbours in time differ.
+    const std::uint32_t n = counter_.fetch_add(0x9e3779b9u, std::memory_order_relaxed);
+    return ((n ^ n >> 15) * 0x2c1b3c6du >> 31) != 0;
+  }
+
+ private:
+  std::atomic<std::uint32_t> counter_{1};
+};
+#endif
+
+parts completed(parts p) {
+#ifdef COIR_RACE
+  if (p.race == nullptr) p.race = std::make_unique<every_other>();
+#endif
+  return p;
+}
+
 }  // namespace
 
 runtime_core::runtime_core(options o, parts p, runtime& of)
     : opts(std::move(o)),
-      made_of(std::move(p)),
+      made_of(completed(std::move(p))),
       owner(of),
       stacks(made_of.stacks),
       records(*new record_store),
@@ -125,7 +146,7 @@ void runtime_core::thread_main(worker& w) {
   if (error != nullptr) return leave();
   w.run();
   leave();
-  w.detach();
+  if (!abandoned_) w.detach();
 }
 
 // Shutdown step 6: nobody closes its reactor while somebody may still send to it.
@@ -133,7 +154,7 @@ void runtime_core::leave() {
   std::unique_lock lock(mutex_);
   ++left_;
   changed_.notify_all();
-  changed_.wait(lock, [&] { return left_ == threads_.size(); });
+  changed_.wait(lock, [&] { return left_ >= threads_.size(); });
 }
 
 // --- spawning ---------------------------------------------------------------------------------------------------------
@@ -349,20 +370,48 @@ void runtime_core::cancel_all() noexcept {
   });
 }
 
-void runtime_core::shutdown() {
+bool runtime_core::shutdown(clock::time_point limit, const std::function<void()>& late) {
   std::lock_guard one_at_a_time(shutdown_mutex_);
-  if (stopped_) return;
+  if (stopped_) return !abandoned_;
   refusing.store(true, std::memory_order_seq_cst);  // 1
   std_atomics::heavy_fence();
   cancel_all();  // 2
   {
     std::unique_lock lock(mutex_);  // 3
-    changed_.wait(lock, [&] { return alive() == 0; });
+    const auto all_ended = [&] { return alive() == 0; };
+    if (limit == never)
+      changed_.wait(lock, all_ended);
+    else
+      abandoned_ = !changed_.wait_until(lock, limit, all_ended);
   }
+  if (abandoned_) return late(), abandon(), false;
   leaving.store(true, std::memory_order_seq_cst);  // 6
   std_atomics::heavy_fence();
   for (auto& w : workers) w->interrupt();
   for (auto& t : threads_) t.join();  // 7, 8
+  stopped_ = true;
+  return true;
+}
+
+// Past the limit: what is left never runs again. Those who join it are told; its stack, its record and the rings that
+// may still write to it stay until the process ends. A worker whose fiber never returns is left behind.
+void runtime_core::abandon() noexcept {
+  leaving.store(true, std::memory_order_seq_cst);
+  std_atomics::heavy_fence();
+  for (auto& w : workers) w->interrupt();
+  {
+    std::unique_lock lock(mutex_);
+    // Idle workers leave at once; a loop that is not reached in that time belongs to a fiber that does not return.
+    constexpr std::chrono::milliseconds patience{200};
+    changed_.wait_for(lock, patience, [&] { return left_ == threads_.size(); });
+    hogs_ = threads_.size() - left_;
+    left_ = threads_.size();  // the others need not wait for them
+    changed_.notify_all();
+  }
+  for (auto& t : threads_) t.detach();
+  records.for_each([](fiber_record& f) {
+    if (!f.done()) break_promise(f);
+  });
   stopped_ = true;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -38,7 +39,11 @@ class runtime_core {
 
   worker* this_worker() noexcept;  // the calling thread's, if it is one of this runtime's
 
-  void shutdown();  // in steps; sched/README.md
+  // In steps; sched/README.md. False: the limit passed, and the fibers that still live are abandoned.
+  // Calls `late` before that.
+  bool shutdown(clock::time_point limit, const std::function<void()>& late);
+  bool abandoned() const noexcept { return abandoned_; }
+  std::size_t hogs() const noexcept { return hogs_; }  // workers whose fiber never returned
   std::uint64_t alive() const noexcept;
   void fiber_ended() noexcept;  // by a worker, once the runtime is stopping
 
@@ -83,7 +88,10 @@ class runtime_core {
   bool started_ = false;                 // under mutex_
   std::exception_ptr attach_error_;      // under mutex_
   std::mutex shutdown_mutex_;            // one shutdown at a time
-  bool stopped_ = false;                 // under shutdown_mutex_
+  void abandon() noexcept;
+  bool stopped_ = false;    // under shutdown_mutex_
+  bool abandoned_ = false;  // under shutdown_mutex_; read by workers that have seen leaving
+  std::size_t hogs_ = 0;
 };
 
 // An error that left a fiber and that nobody waits for. Any thread; the runtime may be gone.

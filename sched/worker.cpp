@@ -24,6 +24,7 @@ worker::worker(runtime_core& of, unsigned i, std::unique_ptr<driver> d)
     : host(host_kind::worker),
       core(of),
       index(i),
+      scatters_(of.made_of.race != nullptr),
       random_(i * 2654435761u + 1),
       driver_(std::move(d)),
       stacks_(of.stacks, fiber::stack_pool::rounded(of.opts.stack_size)) {
@@ -162,6 +163,7 @@ void worker::publish_length_locked() noexcept {
 }
 
 void worker::publish_deadline_locked() noexcept {
+  timer_count_.store(timers_.size(), std::memory_order_relaxed);
   earliest_.store(timers_.earliest().time_since_epoch().count(), std::memory_order_relaxed);
 }
 
@@ -242,6 +244,15 @@ void worker::yield() noexcept {
   fiber_record& f = *current();
   f.state.store(task_state::ready, std::memory_order_relaxed);
   gate_.enter();
+  if (scatters_ && !f.pinned && core.made_of.race->scatter(index)) [[unlikely]] {
+    after_ = {[](void* runtime, void* yielded) noexcept -> waiter* {
+                static_cast<runtime_core*>(runtime)->injected.push(*static_cast<fiber_record*>(yielded));
+                return nullptr;
+              },
+              &core, &f};
+    switch_locked(take_next_locked(), f.context, fiber::departure::parked);
+    return;
+  }
   fiber_record* to = queue_.front();
   if (to != nullptr && next_ == nullptr && ticks_left_ != 0 && to->started) [[likely]] {
     --ticks_left_;
@@ -266,6 +277,13 @@ void worker::adopt(fiber_record& f) noexcept {
   if (f.home.load(std::memory_order_relaxed) == this) return;
   f.home.store(this, std::memory_order_relaxed);
   std_atomics::fence();
+}
+
+// Forced migration, for tests.
+bool worker::scatter(fiber_record& f) noexcept {
+  if (f.pinned || core.workers.size() == 1 || !core.made_of.race->scatter(index)) return false;
+  core.enqueue(f);
+  return true;
 }
 
 void worker::ready(fiber_record& f, bool run_next) noexcept {
@@ -343,7 +361,7 @@ void worker::unpark(waiter& who) noexcept {
   if (here != nullptr && here->kind == host_kind::worker) {
     auto& w = static_cast<worker&>(*here);
     if (&w.core == &core && (!f.pinned || &w == this))
-      return w.ready(f, w.running != nullptr);
+      return w.scatters_ && w.scatter(f) ? void() : w.ready(f, w.running != nullptr);
   }
   if (!f.pinned) return core.enqueue(f);
   arrivals_.push(f);

@@ -35,6 +35,8 @@ class worker final : public host, private fiber::carrier {
   bool can_only_be_woken_by_fibers() const noexcept {  // a snapshot, while it sleeps
     return earliest_deadline() == never && !waits_for_io_.load(std::memory_order_relaxed);
   }
+  std::size_t timers() const noexcept { return timer_count_.load(std::memory_order_relaxed); }
+  std::size_t io_in_flight() const noexcept { return io_in_flight_.load(std::memory_order_relaxed); }
   std::uint64_t turns() const noexcept { return turns_.load(std::memory_order_relaxed); }
   std::size_t stealable() const noexcept { return length_.load(std::memory_order_relaxed); }
   clock::time_point earliest_deadline() const noexcept {
@@ -89,6 +91,7 @@ class worker final : public host, private fiber::carrier {
   void finish_switch() noexcept;
 
   void ready(fiber_record&, bool run_next) noexcept;
+  bool scatter(fiber_record&) noexcept;  // in a race: to any worker; true if it has gone there
   void adopt(fiber_record&) noexcept;  // becomes its home
   void take_in(ready_list&) noexcept;
   armed_timer arm_locked(clock::time_point, waiter&, wait_generation);
@@ -120,6 +123,7 @@ class worker final : public host, private fiber::carrier {
   std::uint32_t ticks_left_ = 0;
   std::uint32_t next_uses_ = 0;
   bool searching_ = false;
+  const bool scatters_;
   std::uint32_t random_;
   std::uint32_t stacks_freed_ = 0;     // since the starving were last looked at
   std::uint32_t lost_searches_ = 0;    // in a row, while something was in sight
@@ -139,6 +143,8 @@ class worker final : public host, private fiber::carrier {
   // Written behind the gate, read by anybody.
   alignas(64) std::atomic<std::size_t> length_{0};  // of queue_: the run-next slot is not counted
   std::atomic<clock::rep> earliest_{clock::duration::max().count()};
+  std::atomic<std::size_t> timer_count_{0};
+  std::atomic<std::size_t> io_in_flight_{0};  // at the last turn
   std::atomic<std::uint64_t> turns_{0};  // of the loop: a rescuer tells a hog by it
   std::atomic<bool> asleep_{false};
   std::atomic<bool> waits_for_io_{false};  // while asleep

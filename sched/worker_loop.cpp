@@ -48,6 +48,8 @@ void worker::run() {
 void worker::look_around() noexcept {
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 
+  io_in_flight_.store(io->in_flight(), std::memory_order_relaxed);
+
   const bool messages = !cancels_.empty() || !requests_.empty() || !arrivals_.empty();
   const bool timers = earliest_deadline() != never;
   if (messages || (timers && earliest_deadline() <= clock::now())) {
@@ -93,8 +95,9 @@ void worker::take_in(ready_list& done) noexcept {
   if (done.empty()) return;
   while (waiter* w = done.pop()) {
     auto& f = static_cast<fiber_record&>(*w);
-    adopt(f);
     f.state.store(task_state::ready, std::memory_order_relaxed);
+    if (scatters_ && scatter(f)) continue;
+    adopt(f);
     gate_.enter();
     push_locked(f);
     gate_.leave();

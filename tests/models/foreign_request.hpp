@@ -1,11 +1,12 @@
-// The protocol of foreign requests (ARCHITECTURE decision 6, "Home") on the production gate, inbox and
-// claim word: what runtime_core::request_cancellation, worker::park, adopt and ready, and visit do,
-// without stacks, timers and drivers. A fiber is its next step, saved where its context would be.
+// The protocol of foreign requests (docs: "Home") on the production gate, inbox and claim word: what
+// runtime_core::request_cancellation, worker::park, adopt and ready, and visit do, without stacks,
+// timers and drivers. A fiber is its next step, saved where its context would be.
 //
 // Always true: a fiber runs on at most one worker. Its saved step is plain data under watch, so
-// running one before it has been saved is a race.
+// running one before it has been saved is a race. std::atomic stands for what the test itself counts.
 #pragma once
 
+#include <atomic>
 #include <coir/sched/claim_word.hpp>
 #include <coir/sched/waiter.hpp>
 #include <utility>
@@ -14,8 +15,6 @@
 #include "sched/inbox.hpp"
 
 namespace coir::sched::models {
-
-constexpr std::uint32_t strikes = cancel_requested | shutting_down;
 
 enum class place : std::uint8_t { ready, running, parked };
 
@@ -28,24 +27,22 @@ struct model_fiber {
   typename Atomics::template atomic<model_worker<Atomics>*> home{nullptr};
   typename Atomics::template atomic<std::uint32_t> attention{0};
   typename Atomics::template atomic<place> state{place::ready};
-  typename Atomics::template plain<int> saved_step = 0;  // the context: written as it is switched out
+  typename Atomics::template plain<int> saved_step = 0;  // its context
   model_fiber* cancel_next = nullptr;
-  typename Atomics::template atomic<int> references{0};
+  std::atomic<int> messages{0};
+
+  bool asked() const { return (attention.load(std::memory_order_relaxed) & cancel_requested) != 0; }
+  void take_request() {
+    attention.fetch_and(~std::uint32_t{cancel_requested}, std::memory_order_acq_rel);
+  }
 };
 
-// What a park does once the fiber is switched out: makes it findable.
-template <class Atomics>
-struct publication {
-  void (*run)(void*, std::uint64_t) = nullptr;
-  void* on = nullptr;
-};
-
+// Anybody: the flag, a full fence, home, the message. One message at a time is under way.
 template <class Atomics>
 void request_cancellation(model_fiber<Atomics>& f) {
-  if (f.attention.fetch_or(cancel_requested | cancel_posted, std::memory_order_seq_cst) &
-      cancel_posted)
-    return;
-  f.references.fetch_add(1, std::memory_order_relaxed);
+  constexpr std::uint32_t flags = cancel_requested | cancel_posted;
+  if (f.attention.fetch_or(flags, std::memory_order_seq_cst) & cancel_posted) return;
+  ++f.messages;
   Atomics::fence();
   f.home.load(std::memory_order_relaxed)->post_cancel(f);
 }
@@ -56,36 +53,37 @@ class model_worker {
   using fiber = model_fiber<Atomics>;
 
   void post_cancel(fiber& f) { cancels_.push(f); }
+  bool has_ready() const { return has_ready_.load(); }
+  bool has_messages() const { return !cancels_.empty(); }
 
-  // Behind the gate from here to the end of the fiber's first step, as a switch is.
-  template <class Run>
-  bool run_ready(Run&& run) {
+  // ---- the owner ----
+
+  // The fiber to run now, and its next step; null: none.
+  fiber* take_next(int& step) {
     gate_.enter();
-    fiber* f = std::exchange(queued_.write(), nullptr);
-    if (f == nullptr) {
-      gate_.leave();
-      return false;
+    fiber* f = take_locked();
+    if (f != nullptr) {
+      f->state.store(place::running, std::memory_order_relaxed);
+      step = f->saved_step;
     }
-    length_.store(0, std::memory_order_relaxed);
-    f->state.store(place::running, std::memory_order_relaxed);
-    const int step = f->saved_step;
     gate_.leave();
-    run(*this, *f, step);
-    return true;
+    return f;
   }
 
-  // The fiber has begun a wait. False: a cancellation is pending; it goes on, its wait claimed.
-  bool park(fiber& f, int next_step, publication<Atomics> publish) {
+  // The fiber has begun a wait, and publish makes it findable once it is switched out. False: it has
+  // a request, and goes on; its wait is claimed.
+  template <class Publish>
+  bool park(fiber& f, int next_step, Publish publish) {
     const auto wait = f.claim.look();
     gate_.enter();
-    if ((f.attention.load(std::memory_order_relaxed) & strikes) != 0 && wait.cancellable) {
+    if (f.asked() && wait.cancellable) {
       gate_.leave();
       f.claim.claim(wait.generation, outcome::cancelled);
-      if (publish.run != nullptr) publish.run(publish.on, wait.generation);
+      publish(wait.generation);
       return false;
     }
     switch_out_locked(f, next_step);
-    if (publish.run != nullptr) publish.run(publish.on, wait.generation);
+    publish(wait.generation);
     gate_.leave();
     return true;
   }
@@ -93,31 +91,20 @@ class model_worker {
   void park_operation(fiber& f, int next_step) {
     const auto wait = f.claim.look();
     gate_.enter();
-    operating_ = true;
-    if ((f.attention.load(std::memory_order_relaxed) & strikes) != 0 && wait.cancellable) stop();
+    stopped_ = f.asked() && wait.cancellable;
     switch_out_locked(f, next_step);
     gate_.leave();
   }
 
-  // The owner, of the fiber whose operation is in flight here: it ends because it was stopped.
   bool complete_if_stopped(fiber& f) {
-    if (!operating_ || !stopped_) return false;
-    operating_ = false;
+    if (!stopped_) return false;
+    stopped_ = false;
     f.claim.complete();
     ready(f);
     return true;
   }
 
-  void ready(fiber& f) {
-    adopt(f);
-    f.state.store(place::ready, std::memory_order_relaxed);
-    gate_.enter();
-    push_locked(f);
-    gate_.leave();
-  }
-
-  void handle_own_messages() {
-    if (cancels_.empty()) return;
+  void handle_messages() {
     visit v(*this);
     gate_.enter();
     v.take_cancels(*this);
@@ -125,25 +112,32 @@ class model_worker {
     v.finish();
   }
 
-  // What a thief does; with messages: to a hog.
-  break_in steal_from(model_worker& victim, bool messages, unsigned patience) {
+  // Whoever has claimed the fiber's wait.
+  void ready(fiber& f) {
+    adopt(f);
+    f.state.store(place::ready, std::memory_order_relaxed);
+    gate_.enter();
+    queued_ = &f;
+    has_ready_.store(true);
+    gate_.leave();
+  }
+
+  // ---- a thief ----
+
+  // What is ready at the victim; of a hog its messages too.
+  break_in steal_from(model_worker& victim, bool hog, unsigned patience) {
     if (victim.gate_.try_break_in(patience) == break_in::lost) return break_in::lost;
     visit v(*this);
-    if (fiber* f = std::exchange(victim.queued_.write(), nullptr)) {
-      victim.length_.store(0, std::memory_order_relaxed);
-      f->home.store(this, std::memory_order_relaxed);
-      v.arrived = f;
-    }
-    if (messages) v.take_cancels(victim);
+    v.arrived = victim.take_locked();
+    if (v.arrived != nullptr) v.arrived->home.store(this, std::memory_order_relaxed);
+    if (hog) v.take_cancels(victim);
     victim.gate_.break_out();
     v.finish();
     return break_in::entered;
   }
 
-  bool has_ready() const { return length_.load(std::memory_order_relaxed) != 0; }
-  bool has_messages() const { return !cancels_.empty(); }
-
  private:
+  // What is taken up behind a gate, and dealt with once that is left.
   struct visit {
     explicit visit(model_worker& who) : by(who) {}
 
@@ -158,22 +152,24 @@ class model_worker {
     void handle(model_worker& of, fiber& f) {
       f.attention.fetch_and(~std::uint32_t{cancel_posted}, std::memory_order_acq_rel);
       const auto wait = f.claim.look();
-      const bool asked = (f.attention.load(std::memory_order_acquire) & strikes) != 0;
+      const bool asked = f.asked();
+      const bool owner = &of == &by;
       if (f.home.load(std::memory_order_relaxed) != &of) return again(f, nullptr);
-      if (wait.state == outcome::operating && &of != &by) return again(f, &of);
-      if (asked && wait.cancellable) {
+      if (wait.state == outcome::operating && !owner) return again(f, &of);
+      // A fiber that has begun a wait and is not yet behind its gate sees the request there.
+      const bool parked = f.state.load(std::memory_order_relaxed) == place::parked;
+      if (asked && wait.cancellable && parked) {
         if (wait.state == outcome::operating)
-          of.stop();
+          of.stopped_ = true;
         else if (f.claim.claim(wait.generation, outcome::cancelled))
           woken = &f;
       }
-      ++released;
-      f.references.fetch_sub(1, std::memory_order_relaxed);
+      --f.messages;
     }
 
     void again(fiber& f, model_worker* into) {
       if (f.attention.fetch_or(cancel_posted, std::memory_order_acq_rel) & cancel_posted)
-        f.references.fetch_sub(1, std::memory_order_relaxed);
+        --f.messages;  // a newer one is under way
       else if (into != nullptr)
         into->cancels_.push(f);
       else
@@ -181,8 +177,10 @@ class model_worker {
     }
 
     void finish() {
-      if (arrived != nullptr) Atomics::fence();
-      if (arrived != nullptr) by.ready(*arrived);
+      if (arrived != nullptr) {
+        Atomics::fence();
+        by.ready(*arrived);
+      }
       if (woken != nullptr) by.ready(*woken);
       if (forwarded != nullptr)
         forwarded->home.load(std::memory_order_relaxed)->post_cancel(*forwarded);
@@ -192,7 +190,6 @@ class model_worker {
     fiber* arrived = nullptr;
     fiber* woken = nullptr;
     fiber* forwarded = nullptr;
-    int released = 0;
   };
 
   void adopt(fiber& f) {
@@ -201,9 +198,13 @@ class model_worker {
     Atomics::fence();
   }
 
-  void push_locked(fiber& f) {
-    queued_ = &f;
-    length_.store(1, std::memory_order_relaxed);
+  fiber* take_locked() {
+    fiber* const f = queued_;
+    if (f != nullptr) {
+      queued_ = nullptr;
+      has_ready_.store(false);
+    }
+    return f;
   }
 
   void switch_out_locked(fiber& f, int next_step) {
@@ -211,15 +212,11 @@ class model_worker {
     f.saved_step = next_step;
   }
 
-  void stop() { stopped_ = true; }
-
   basic_gate<Atomics> gate_;
   typename Atomics::template plain<fiber*> queued_ = nullptr;  // behind the gate
-  typename Atomics::template atomic<std::size_t> length_{0};
+  typename Atomics::template plain<bool> stopped_ = false;     // the owner's: its one operation
   basic_inbox<fiber, &fiber::cancel_next, Atomics> cancels_;
-  // The owner's.
-  typename Atomics::template plain<bool> operating_ = false;
-  typename Atomics::template plain<bool> stopped_ = false;
+  std::atomic<bool> has_ready_{false};
 };
 
 }  // namespace coir::sched::models

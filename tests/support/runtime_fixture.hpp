@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,10 +33,12 @@ struct setting {
   drivers with;
 };
 
-inline std::string name_of(const ::testing::TestParamInfo<setting>& s) {
+inline std::string to_string(const setting& s) {
   static const char* const names[] = {"futex", "fake_home", "fake_roaming"};
-  return std::to_string(s.param.workers) + "_" + names[static_cast<int>(s.param.with)];
+  return std::to_string(s.workers) + "_" + names[static_cast<int>(s.with)];
 }
+inline void PrintTo(const setting& s, std::ostream* out) { *out << to_string(s); }
+inline std::string name_of(const ::testing::TestParamInfo<setting>& s) { return to_string(s.param); }
 
 inline std::vector<setting> settings(std::vector<unsigned> workers, std::vector<drivers> with) {
   std::vector<setting> all;

@@ -53,6 +53,7 @@ class driver {
 
   // Owner. Something was started and has not completed, so that polling can pay.
   virtual bool busy() const noexcept = 0;
+  virtual std::size_t in_flight() const noexcept { return 0; }  // owner; operations, for the metrics
 
   // Owner, home contract: asks the kernel to end an operation early. Its completion follows all the same, perhaps
   // with its result. Cannot fail: a full queue is submitted first.

@@ -24,7 +24,7 @@ struct task_functions {
   void (*destroy)(fiber_record&) noexcept;  // destroys the result; at the last release
 };
 
-enum class task_ending : std::uint8_t { none, value, error, cancelled };
+enum class task_ending : std::uint8_t { none, value, error, cancelled, abandoned };
 
 struct fiber_record : waiter {
   // With the waiter, the first cache line: what a switch to it reads.

@@ -23,13 +23,22 @@ class chance {
   virtual std::uint32_t next(unsigned worker) noexcept = 0;
 };
 
+// Makes schedules that a quiet machine seldom shows. Any worker, at once.
+class disorder {
+ public:
+  virtual ~disorder() = default;
+  // Whether a fiber that becomes ready on this worker, or yields, goes to any worker instead of staying.
+  virtual bool scatter(unsigned worker) noexcept = 0;
+};
+
 struct parts {
   parts(std::unique_ptr<driver_factory> d) : drivers(std::move(d)) {}
 
   std::unique_ptr<driver_factory> drivers;
   std::unique_ptr<time_source> time;  // null: steady_clock
   std::unique_ptr<chance> random;     // null: a generator of each worker's own
-  fiber::stack_pool_options stacks;
+  std::unique_ptr<disorder> race;     // null: none; in a race build (-Drace=true): every other fiber migrates
+  fiber::stack_pool_options stacks = {};
 };
 
 }  // namespace coir::sched

@@ -23,6 +23,7 @@ struct runtime_metrics {
   std::uint64_t switches = 0;             // fibers resumed
   std::uint64_t steals = 0, stolen = 0;   // raids that took something; fibers taken
   std::uint64_t sleeps = 0;               // of workers
+  std::uint64_t io_in_flight = 0, timers = 0;  // operations and deadlines pending
   std::uint64_t stacks_in_use = 0, stacks_cached = 0, stack_slabs = 0;
   std::uint64_t fibers_without_stack = 0;  // tasks that wait for one
 };
@@ -69,6 +70,13 @@ class runtime {
   // Cancels every fiber and waits until they have ended. Idempotent; spawn then throws std::logic_error. Plain
   // threads only: on a fiber std::logic_error.
   void shutdown();
+  // The same, but gives up at the limit: false, and fibers() names those that still live. They are abandoned: they never
+  // run again, their destructors do not run, joins of them throw std::future_error(broken_promise), and their memory
+  // is kept until the process ends.
+  template <class Rep, class Period>
+  bool shutdown(std::chrono::duration<Rep, Period> limit) {
+    return shutdown_before(sched::deadline_after(limit));
+  }
 
   runtime_metrics metrics() const;
   std::vector<fiber_info> fibers() const;  // every live fiber, each consistent in itself
@@ -77,6 +85,8 @@ class runtime {
   static runtime& current();  // the one that runs this fiber; std::logic_error on a plain thread
 
  private:
+  bool shutdown_before(clock::time_point limit);
+
   std::unique_ptr<sched::runtime_core> core_;
 };
 

@@ -85,9 +85,9 @@ class task {
     sched::fiber_record& f = record();
     sched::join(f, sched::never);
     auto& payload = sched::payload_of<T>(f);
-    if (f.ending.load(std::memory_order_relaxed) != sched::task_ending::value) sched::rethrow(f);
     if (std::exchange(payload.taken, true))
       throw std::future_error(std::future_errc::future_already_retrieved);
+    if (f.ending.load(std::memory_order_relaxed) != sched::task_ending::value) sched::rethrow(f);
     return payload.take();
   }
 

@@ -92,9 +92,10 @@ struct task_kind {
     try {
       if constexpr (std::is_void_v<T>)
         p.run(), new (&p.value) std::monostate;
-      else if constexpr (std::is_reference_v<T>)
-        new (&p.value) std::add_pointer_t<T>(std::addressof(p.run()));
-      else
+      else if constexpr (std::is_reference_v<T>) {
+        T&& result = p.run();
+        new (&p.value) std::add_pointer_t<T>(std::addressof(result));
+      } else
         new (&p.value) T(p.run());
     } catch (const cancelled& c) {
       how = c.fiber() == f.id() ? task_ending::cancelled : task_ending::error;

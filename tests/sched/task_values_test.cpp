@@ -1,0 +1,179 @@
+// What a task takes and gives: arguments as std::thread's, results of every kind, functions of every size.
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "runtime_fixture.hpp"
+
+namespace coir::testing {
+namespace {
+
+class task_values : public runtime_test {};
+INSTANTIATE_TEST_SUITE_P(, task_values, every_setting(), name_of);
+
+struct counted {
+  static inline std::atomic<int> alive{0};
+  int value = 0;
+  explicit counted(int v) : value(v) { ++alive; }
+  counted(const counted& other) : value(other.value) { ++alive; }
+  counted(counted&& other) noexcept : value(std::exchange(other.value, -1)) { ++alive; }
+  counted& operator=(const counted&) = default;
+  ~counted() { --alive; }
+  int times(int n) const { return value * n; }
+};
+
+TEST_P(task_values, arguments_are_decayed_copied_and_moved_as_stds_threads_are) {
+  on_fiber([] {
+    int seen = 0;
+    spawn([](int a, std::string b, const char* c, int& d) { d = a + int(b.size()) + int(c[0] == 'x'); }, 1,
+          std::string("four"), "x", std::ref(seen))
+        .get();
+    EXPECT_EQ(seen, 6);
+    auto sum = spawn([](std::unique_ptr<int> p, std::unique_ptr<int>&& q) { return *p + *q; },
+                     std::make_unique<int>(40), std::make_unique<int>(2));
+    EXPECT_EQ(sum.get(), 42);
+  });
+}
+
+TEST_P(task_values, member_functions_and_members_can_be_spawned) {
+  on_fiber([] {
+    counted c(7);
+    EXPECT_EQ(spawn(&counted::times, &c, 6).get(), 42);
+    EXPECT_EQ(spawn(&counted::times, std::ref(c), 2).get(), 14);
+    EXPECT_EQ(spawn(&counted::times, c, 3).get(), 21);
+    EXPECT_EQ(spawn(&counted::value, c).get(), 7);
+  });
+  EXPECT_EQ(counted::alive.load(), 0);
+}
+
+TEST_P(task_values, a_function_that_can_only_be_moved_runs_once_as_an_rvalue) {
+  struct once {
+    std::unique_ptr<int> p;
+    int operator()() && { return *p; }
+  };
+  EXPECT_EQ(on_fiber([] { return spawn(once{std::make_unique<int>(5)}).get(); }), 5);
+}
+
+TEST_P(task_values, results_may_be_void_references_or_move_only) {
+  int target = 1;
+  on_fiber([&] {
+    spawn([] {}).get();
+    int& r = spawn([&]() -> int& { return target; }).get();
+    EXPECT_EQ(&r, &target);
+    int&& rr = spawn([&]() -> int&& { return std::move(target); }).get();
+    EXPECT_EQ(&rr, &target);
+    std::unique_ptr<int> p = spawn([] { return std::make_unique<int>(9); }).get();
+    EXPECT_EQ(*p, 9);
+  });
+}
+
+TEST_P(task_values, results_and_arguments_are_destroyed_exactly_once) {
+  on_fiber([] {
+    EXPECT_EQ(spawn([](counted c) { return c; }, counted(3)).get().value, 3);
+    auto never_read = spawn([] { return counted(4); });
+    never_read.wait();
+    spawn([](counted) {}, counted(5)).detach();
+  });
+  EXPECT_TRUE(eventually([] { return counted::alive.load() == 0; })) << counted::alive.load();
+}
+
+// Sizes around those of the records' payloads, and far above.
+template <std::size_t Bytes>
+void round_trip(std::uint8_t seed) {
+  std::array<std::uint8_t, Bytes> given;
+  for (std::size_t i = 0; i < Bytes; ++i) given[i] = static_cast<std::uint8_t>(seed + i * 7);
+  auto same = spawn([given] { return given; });
+  EXPECT_EQ(same.get(), given) << Bytes << " bytes";
+}
+
+TEST_P(task_values, functions_and_results_of_every_size_arrive_whole) {
+  on_fiber([] {
+    for (std::uint8_t i = 0; i < 20; ++i) {
+      round_trip<1>(i);
+      round_trip<64>(i);
+      round_trip<96>(i);
+      round_trip<224>(i);
+      round_trip<480>(i);
+      round_trip<481>(i);
+      round_trip<1000>(i);
+    }
+    std::array<char, 5000> large{};
+    large.back() = 'z';
+    EXPECT_EQ(spawn([large] { return large.back(); }).get(), 'z');
+  });
+}
+
+TEST_P(task_values, what_is_aligned_to_16_bytes_stays_so) {
+  struct alignas(16) wide {
+    std::uint64_t low = 1, high = 2;
+  };
+  struct alignas(64) wider {
+    char line[64] = {};
+  };
+  on_fiber([] {
+    const auto misaligned = [](const void* p, std::uintptr_t to) {
+      return reinterpret_cast<std::uintptr_t>(p) % to != 0;
+    };
+    for (int i = 0; i < 20; ++i) {
+      auto t = spawn([misaligned, w = wide{}] {
+        EXPECT_FALSE(misaligned(&w, 16));
+        return w;
+      });
+      EXPECT_EQ(t.get().high, 2U);
+      spawn([misaligned, w = wider{}] { EXPECT_FALSE(misaligned(&w, 64)); }).get();
+    }
+  });
+}
+
+TEST_P(task_values, a_constructor_of_an_argument_that_throws_leaves_no_fiber_behind) {
+  struct thrower {
+    thrower() = default;
+    thrower(const thrower&) { throw std::runtime_error("copy"); }
+  };
+  on_fiber([] {
+    const thrower t;
+    EXPECT_THROW((void)spawn([](const thrower&) {}, t), std::runtime_error);
+  });
+  thrower t;
+  EXPECT_THROW((void)rt().spawn([](const thrower&) {}, t), std::runtime_error);
+}
+
+TEST_P(task_values, an_exception_of_any_type_is_transported_whole) {
+  on_fiber([] {
+    struct plain {
+      int n;
+    };
+    auto a = spawn([] { throw plain{3}; });
+    try {
+      a.get();
+      ADD_FAILURE();
+    } catch (const plain& p) {
+      EXPECT_EQ(p.n, 3);
+    }
+    auto b = spawn([]() -> int { throw std::out_of_range("far"); });
+    EXPECT_NE(b.error(), nullptr);
+    EXPECT_NE(b.error(), nullptr);
+    EXPECT_THROW(b.get(), std::out_of_range);
+    EXPECT_NE(b.error(), nullptr) << "also after get";
+    auto c = spawn([] { return 1; });
+    EXPECT_EQ(c.error(), nullptr);
+    EXPECT_EQ(c.get(), 1);
+  });
+}
+
+TEST_P(task_values, a_result_whose_copy_throws_is_the_tasks_error) {
+  struct fragile {
+    fragile() = default;
+    fragile(const fragile&) { throw std::logic_error("fragile"); }
+  };
+  on_fiber([] {
+    const fragile one;
+    auto t = spawn([&]() -> fragile { return one; });
+    EXPECT_THROW(t.get(), std::logic_error);
+  });
+}
+
+}  // namespace
+}  // namespace coir::testing

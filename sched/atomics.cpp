@@ -19,7 +19,9 @@ void enable_asymmetric_fences() noexcept {
 
 void membarrier_all_threads() noexcept {
   if (::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0) [[unlikely]]
-    fatal("membarrier(2) failed after it had been registered: was a seccomp filter installed meanwhile?");
+    fatal(
+        "membarrier(2) failed after it had been registered: was a seccomp filter installed "
+        "meanwhile?");
 }
 
 void std_atomics::pause(unsigned turn) noexcept {

@@ -1,4 +1,5 @@
-// What few fibers have. Made when first needed, kept with the record for its next fiber, so walkers may always look.
+// What few fibers have. Made when first needed, kept with the record for its next fiber, so walkers
+// may always look.
 #pragma once
 #include <string>
 

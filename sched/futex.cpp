@@ -19,7 +19,8 @@ futex_result futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value,
     until.tv_nsec = ns > 0 ? static_cast<long>(ns % 1'000'000'000) : 0;
     limit = &until;
   }
-  // FUTEX_WAIT_BITSET takes an absolute time of CLOCK_MONOTONIC, which steady_clock is (Linux 2.6.25).
+  // FUTEX_WAIT_BITSET takes an absolute time of CLOCK_MONOTONIC, which steady_clock is
+  // (Linux 2.6.25).
   const long r = ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, value, limit,
                            nullptr, FUTEX_BITSET_MATCH_ANY);
   return r != 0 && errno == ETIMEDOUT ? futex_result::timed_out : futex_result::woken;

@@ -7,7 +7,10 @@
 
 namespace coir::sched {
 
-enum class futex_result : std::uint8_t { woken, timed_out };  // woken: perhaps for nothing, look again
+enum class futex_result : std::uint8_t {
+  woken,
+  timed_out
+};  // woken: perhaps for nothing, look again
 
 // Blocks while the word has that value, at most until the deadline. Any thread.
 futex_result futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value,

@@ -1,7 +1,8 @@
 // The gate: what a worker owns and thieves may reach (queue, timers, inboxes) lies behind it.
 //
-// Always true: at most one of {the owner inside, one thief inside}. The owner enters and leaves without a locked
-// instruction; a thief pays a membarrier for both. Proof in sched/README.md, "The gate".
+// Always true: at most one of {the owner inside, one thief inside}. The owner enters and leaves
+// without a locked instruction; a thief pays a membarrier for both. Proof in sched/README.md, "The
+// gate".
 #pragma once
 #include <cstdint>
 
@@ -20,7 +21,8 @@ class basic_gate {
   // Owner only; not recursive. On return no thief is inside, and what the last one did is seen.
   void enter() noexcept {
     inside_.store(1, std::memory_order_relaxed);
-    Atomics::light_fence();  // pairs with heavy_fence in try_break_in: one of the two sees the other
+    Atomics::light_fence();  // pairs with heavy_fence in try_break_in: one of the two sees the
+                             // other
     if (claimed_.load(std::memory_order_acquire) != 0) [[unlikely]]
       wait_outside();
   }
@@ -61,8 +63,9 @@ class basic_gate {
     } while (claimed_.load(std::memory_order_acquire) != 0);
   }
 
-  typename Atomics::template atomic<std::uint32_t> inside_{0};   // written by the owner
-  typename Atomics::template atomic<std::uint32_t> claimed_{0};  // written by the thief with the lock
+  typename Atomics::template atomic<std::uint32_t> inside_{0};  // written by the owner
+  typename Atomics::template atomic<std::uint32_t> claimed_{
+      0};  // written by the thief with the lock
   basic_spin_lock<Atomics> thieves_;
 };
 

@@ -10,8 +10,8 @@ namespace coir::sched {
 
 namespace {
 
-// The library's only thread_local. Its address must not be kept across a switch, so nobody but these functions,
-// which are never inlined, sees it.
+// The library's only thread_local. Its address must not be kept across a switch, so nobody but
+// these functions, which are never inlined, sees it.
 thread_local host* current = nullptr;
 
 }  // namespace
@@ -34,7 +34,8 @@ thread_local host* current = nullptr;
 }
 
 void send_request(request& r) noexcept {
-  std_atomics::fence();  // between what the request is about and the read of home: worker::adopt has the other fence
+  std_atomics::fence();  // between what the request is about and the read of home: worker::adopt
+                         // has the other fence
   if (host* home = r.target->home.load(std::memory_order_relaxed))
     home->post(r);
   else

@@ -1,8 +1,10 @@
-// Who searches and who sleeps. A push wakes a sleeper only if nobody searches; at most half of the workers search.
+// Who searches and who sleeps. A push wakes a sleeper only if nobody searches; at most half of the
+// workers search.
 //
-// Always true: the packed word equals the numbers of searchers and of entries of the list of sleepers whenever the
-// lock is free; a worker is in the list from announce() until it is picked by somebody or retracts itself, whichever
-// is first. Both protocols, numbered, with the proof: sched/README.md, "Falling asleep".
+// Always true: the packed word equals the numbers of searchers and of entries of the list of
+// sleepers whenever the lock is free; a worker is in the list from announce() until it is picked by
+// somebody or retracts itself, whichever is first. Both protocols, numbered, with the proof:
+// sched/README.md, "Falling asleep".
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -18,7 +20,8 @@ class basic_idle_set {
 
   explicit basic_idle_set(unsigned workers) : workers_(workers) { sleepers_.reserve(workers); }
 
-  // A worker that has run dry: may it search? It then ends its search by stop_searching() or announce().
+  // A worker that has run dry: may it search? It then ends its search by stop_searching() or
+  // announce().
   bool start_searching() noexcept {
     std::uint64_t now = counts_.load(std::memory_order_relaxed);
     do {
@@ -28,14 +31,14 @@ class basic_idle_set {
     return true;
   }
 
-  // A searcher that found something. True if it was the last: it then wakes another one if work is left, because
-  // pushes made meanwhile relied on it.
+  // A searcher that found something. True if it was the last: it then wakes another one if work is
+  // left, because pushes made meanwhile relied on it.
   bool stop_searching() noexcept {
     return searchers(counts_.fetch_sub(one_searcher, std::memory_order_seq_cst)) == 1;
   }
 
-  // A worker that found nothing, before its last look at all queues. The heavy fence makes the pushers' light one
-  // enough: a push that this worker's last look misses sees the announcement.
+  // A worker that found nothing, before its last look at all queues. The heavy fence makes the
+  // pushers' light one enough: a push that this worker's last look misses sees the announcement.
   void announce(unsigned worker, bool was_searching) noexcept {
     lock_.lock();
     sleepers_.push_back(worker);
@@ -47,7 +50,8 @@ class basic_idle_set {
       Atomics::fence();  // nobody pushes but foreign threads, which fence themselves
   }
 
-  // The worker itself, awake again for whatever reason. False: somebody has picked it, and counts it as a searcher.
+  // The worker itself, awake again for whatever reason. False: somebody has picked it, and counts
+  // it as a searcher.
   bool retract(unsigned worker) noexcept {
     lock_.lock();
     const bool listed = erase(worker);
@@ -56,8 +60,8 @@ class basic_idle_set {
     return listed;
   }
 
-  // A pusher, after its push and a light fence. The worker to interrupt, which is now a searcher; mostly nobody,
-  // at the price of one load.
+  // A pusher, after its push and a light fence. The worker to interrupt, which is now a searcher;
+  // mostly nobody, at the price of one load.
   unsigned pick_for_work() noexcept {
     const std::uint64_t now = counts_.load(std::memory_order_relaxed);
     if (now < one_sleeper || searchers(now) != 0) [[likely]]
@@ -65,7 +69,8 @@ class basic_idle_set {
     return pick(true);
   }
 
-  // The same, whoever searches: for a worker that leaves more behind than one searcher can carry, and for shutdown.
+  // The same, whoever searches: for a worker that leaves more behind than one searcher can carry,
+  // and for shutdown.
   unsigned pick_any() noexcept { return pick(false); }
 
   bool anyone_sleeps() const noexcept {

@@ -1,5 +1,5 @@
-// What others leave for a worker: an intrusive stack that anybody pushes to and that whoever is behind the gate
-// takes whole, in the order of the pushes.
+// What others leave for a worker: an intrusive stack that anybody pushes to and that whoever is
+// behind the gate takes whole, in the order of the pushes.
 //
 // Always true: a node is in at most one inbox; between push and take it belongs to the inbox.
 #pragma once
@@ -8,11 +8,12 @@
 namespace coir::sched {
 
 // Link is the member of Node that the inbox may use while the node is in it.
-template <class Node, Node* Node::* Link, class Atomics = std_atomics>
+template <class Node, Node* Node::*Link, class Atomics = std_atomics>
 class basic_inbox {
  public:
-  // Anybody. True if the inbox was empty. A full fence on every architecture: the pusher then reads whether the
-  // worker sleeps, and the sleeper looks here after it has announced itself (sched/README.md, "Falling asleep").
+  // Anybody. True if the inbox was empty. A full fence on every architecture: the pusher then reads
+  // whether the worker sleeps, and the sleeper looks here after it has announced itself
+  // (sched/README.md, "Falling asleep").
   bool push(Node& node) noexcept {
     Node* head = head_.load(std::memory_order_relaxed);
     do {

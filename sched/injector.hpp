@@ -1,4 +1,5 @@
-// The runtime's own queue: what foreign threads make ready, and fibers that wait for a stack. One lock, rarely taken.
+// The runtime's own queue: what foreign threads make ready, and fibers that wait for a stack. One
+// lock, rarely taken.
 #pragma once
 #include <atomic>
 #include <cstddef>

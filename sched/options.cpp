@@ -34,10 +34,12 @@ options options::from_environment() {
   options o;
   read_number("COIR_WORKERS", 1024u, "a number of workers from 0 (as many as may be used) to 1024",
               o.workers);
-  if (read_number("COIR_STACK_SIZE", SIZE_MAX, "a number of bytes", o.stack_size) && o.stack_size == 0)
+  if (read_number("COIR_STACK_SIZE", SIZE_MAX, "a number of bytes", o.stack_size) &&
+      o.stack_size == 0)
     bad("COIR_STACK_SIZE", "0", "a number of bytes above 0");
   unsigned microseconds;
-  if (read_number("COIR_IDLE_POLL", 1'000'000u, "a number of microseconds up to 1000000", microseconds))
+  if (read_number("COIR_IDLE_POLL", 1'000'000u, "a number of microseconds up to 1000000",
+                  microseconds))
     o.idle_poll = std::chrono::microseconds(microseconds);
   if (const char* text = std::getenv("COIR_REACTOR"); text != nullptr && *text != '\0') {
     const std::string_view name = text;

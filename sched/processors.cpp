@@ -14,7 +14,8 @@ namespace coir::sched {
 namespace {
 
 unsigned in_affinity_mask() {
-  // More processors than a cpu_set_t holds: EINVAL, and the hardware's number is as good a guess as any.
+  // More processors than a cpu_set_t holds: EINVAL, and the hardware's number is as good a guess as
+  // any.
   cpu_set_t mask;
   if (::sched_getaffinity(0, sizeof mask, &mask) == 0)
     return std::max(1u, static_cast<unsigned>(CPU_COUNT(&mask)));
@@ -31,7 +32,8 @@ double quota_v2(const std::string& directory) {
 }
 
 double quota_v1(const std::string& directory) {
-  std::ifstream quota_file(directory + "/cpu.cfs_quota_us"), period_file(directory + "/cpu.cfs_period_us");
+  std::ifstream quota_file(directory + "/cpu.cfs_quota_us"),
+      period_file(directory + "/cpu.cfs_period_us");
   double quota = 0, period = 0;
   if (!(quota_file >> quota) || !(period_file >> period) || quota <= 0 || period <= 0) return 0;
   return quota / period;

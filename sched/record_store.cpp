@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <new>
 
-
 #include <sys/mman.h>
 
 #include "fiber_extras.hpp"
@@ -31,8 +30,7 @@ record_slab& record_store::grow(std::uint32_t size_class) {
 
   auto* slab = new (reinterpret_cast<void*>(start)) record_slab;
   constexpr std::size_t line = 64;
-  const std::size_t stride =
-      (payload_offset + payload_sizes[size_class] + line - 1) / line * line;
+  const std::size_t stride = (payload_offset + payload_sizes[size_class] + line - 1) / line * line;
   const std::size_t head = (sizeof(record_slab) + line - 1) / line * line;
   slab->store = this;
   slab->size_class = size_class;
@@ -47,7 +45,8 @@ record_slab& record_store::grow(std::uint32_t size_class) {
     throw;
   }
   next_index_ += slab->count;
-  // A program with many fibers touches fresh pages for them: large ones cost a seventh. Not for the first few.
+  // A program with many fibers touches fresh pages for them: large ones cost a seventh. Not for the
+  // first few.
   if (newest_[size_class] != nullptr) ::madvise(slab, size, MADV_HUGEPAGE);
   return *(newest_[size_class] = slab);
 }

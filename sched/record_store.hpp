@@ -1,7 +1,7 @@
 // Where fiber records come from: slabs of a few sizes, caches of the workers, and a central list.
 //
-// Always true: a record, once made, is a constructed fiber_record until its slab goes, and slabs go only when the
-// runtime has ended and no record is handed out (handles may outlive the runtime).
+// Always true: a record, once made, is a constructed fiber_record until its slab goes, and slabs go
+// only when the runtime has ended and no record is handed out (handles may outlive the runtime).
 #pragma once
 #include <array>
 #include <atomic>
@@ -29,7 +29,8 @@ struct record_slab {
   std::uint32_t count;  // that there is room for
   std::uint32_t first_index;
   std::byte* records;
-  std::atomic<std::uint32_t> made{0};  // constructed, from the first on; under the store's mutex, read by walkers
+  std::atomic<std::uint32_t> made{
+      0};  // constructed, from the first on; under the store's mutex, read by walkers
 
   fiber_record& at(std::uint32_t i) noexcept {
     return *reinterpret_cast<fiber_record*>(records + std::size_t{i} * stride);
@@ -68,7 +69,8 @@ class record_store {
 
   static std::uint32_t class_for(std::size_t payload);
 
-  // For a worker's cache: moves up to `batch` records into it; throws std::bad_alloc if there is none.
+  // For a worker's cache: moves up to `batch` records into it; throws std::bad_alloc if there is
+  // none.
   void refill(free_records& cache, std::uint32_t size_class);
   void drain(free_records& cache, std::uint32_t size_class, std::size_t keep) noexcept;
 
@@ -76,7 +78,8 @@ class record_store {
   fiber_record& allocate(std::uint32_t size_class);
   void free(fiber_record&) noexcept;
 
-  // Every record that has been live at some time; those of others change meanwhile. Takes no lock that a spawn takes often.
+  // Every record that has been live at some time; those of others change meanwhile. Takes no lock
+  // that a spawn takes often.
   void for_each(const std::function<void(fiber_record&)>&);
 
   std::atomic<runtime_core*> owner{nullptr};  // null once the runtime has ended
@@ -86,16 +89,16 @@ class record_store {
 
  private:
   ~record_store();
-  void make_batch(std::uint32_t size_class);  // locked; at least one, into free_
+  void make_batch(std::uint32_t size_class);    // locked; at least one, into free_
   record_slab& grow(std::uint32_t size_class);  // locked
 
   std::mutex mutex_;
-  free_records free_;                // under mutex_
-  std::vector<record_slab*> slabs_;  // under mutex_
+  free_records free_;                                        // under mutex_
+  std::vector<record_slab*> slabs_;                          // under mutex_
   std::array<record_slab*, payload_sizes.size()> newest_{};  // of each class; under mutex_
-  std::size_t handed_out_ = 0;       // under mutex_; caches included
-  std::uint32_t next_index_ = 1;     // under mutex_
-  bool abandoned_ = false;           // under mutex_
+  std::size_t handed_out_ = 0;                               // under mutex_; caches included
+  std::uint32_t next_index_ = 1;                             // under mutex_
+  bool abandoned_ = false;                                   // under mutex_
 };
 
 }  // namespace coir::sched

@@ -22,32 +22,52 @@ std::string text_of(wait_kind kind, std::uint64_t id) {
     return id == 0 ? std::string(what) : std::string(what) + of + std::to_string(id);
   };
   switch (kind) {
-    case wait_kind::nothing: return {};
-    case wait_kind::sleep: return "sleep";
-    case wait_kind::mutex: return with("mutex", " held by fiber ");
-    case wait_kind::condition: return "condition_variable";
-    case wait_kind::event: return "event";
-    case wait_kind::semaphore: return "semaphore";
-    case wait_kind::join: return with("join", " of fiber ");
-    case wait_kind::stack: return "a stack";
-    case wait_kind::read: return with("read", " on descriptor ");
-    case wait_kind::write: return with("write", " on descriptor ");
-    case wait_kind::accept: return with("accept", " on descriptor ");
-    case wait_kind::connect: return with("connect", " on descriptor ");
-    case wait_kind::readable: return with("readable", ": descriptor ");
-    case wait_kind::writable: return with("writable", ": descriptor ");
-    case wait_kind::close: return with("close", " of descriptor ");
-    case wait_kind::connections: return "connections to end";
+    case wait_kind::nothing:
+      return {};
+    case wait_kind::sleep:
+      return "sleep";
+    case wait_kind::mutex:
+      return with("mutex", " held by fiber ");
+    case wait_kind::condition:
+      return "condition_variable";
+    case wait_kind::event:
+      return "event";
+    case wait_kind::semaphore:
+      return "semaphore";
+    case wait_kind::join:
+      return with("join", " of fiber ");
+    case wait_kind::stack:
+      return "a stack";
+    case wait_kind::read:
+      return with("read", " on descriptor ");
+    case wait_kind::write:
+      return with("write", " on descriptor ");
+    case wait_kind::accept:
+      return with("accept", " on descriptor ");
+    case wait_kind::connect:
+      return with("connect", " on descriptor ");
+    case wait_kind::readable:
+      return with("readable", ": descriptor ");
+    case wait_kind::writable:
+      return with("writable", ": descriptor ");
+    case wait_kind::close:
+      return with("close", " of descriptor ");
+    case wait_kind::connections:
+      return "connections to end";
   }
   return {};
 }
 
 const char* text_of(task_state s) {
   switch (s) {
-    case task_state::ready: return "ready";
-    case task_state::running: return "running";
-    case task_state::parked: return "parked";
-    case task_state::done: return "done";
+    case task_state::ready:
+      return "ready";
+    case task_state::running:
+      return "running";
+    case task_state::parked:
+      return "parked";
+    case task_state::done:
+      return "done";
   }
   return "";
 }

@@ -19,7 +19,8 @@ namespace coir::sched {
 
 namespace {
 
-// Signals are the main program's: a handler should not run on a fiber's stack. Faults stay with who causes them.
+// Signals are the main program's: a handler should not run on a fiber's stack. Faults stay with who
+// causes them.
 void block_signals() noexcept {
   sigset_t all;
   ::sigfillset(&all);
@@ -34,7 +35,8 @@ bool who_overflowed(fiber::overflow_report& report) noexcept {
   auto& f = static_cast<fiber_record&>(*here->running);
   report.running = f.context.on;
   report.id = f.id().value();
-  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed); e != nullptr && e->lock.try_lock()) {
+  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed);
+      e != nullptr && e->lock.try_lock()) {
     e->name.copy(report.name, sizeof report.name - 1);
     e->lock.unlock();
   }
@@ -82,7 +84,8 @@ runtime_core::runtime_core(options o, parts p, runtime& of)
     throw std::invalid_argument("coir: options::workers is " + std::to_string(opts.workers) +
                                 "; at most 1024 make sense");
   // Throws for a size that no stack can have.
-  default_stack_pages_ = static_cast<std::uint32_t>(fiber::stack_pool::rounded(opts.stack_size) / 4096);
+  default_stack_pages_ =
+      static_cast<std::uint32_t>(fiber::stack_pool::rounded(opts.stack_size) / 4096);
   records.owner.store(this, std::memory_order_release);
   enable_asymmetric_fences();
   fiber::install_overflow_handler(&who_overflowed);
@@ -102,8 +105,7 @@ void runtime_core::start_workers() {
   for (unsigned i = 0; i < opts.workers; ++i)
     workers.push_back(std::make_unique<worker>(*this, i, made_of.drivers->make()));
   try {
-    for (auto& w : workers)
-      threads_.emplace_back([this, &w = *w] { thread_main(w); });
+    for (auto& w : workers) threads_.emplace_back([this, &w = *w] { thread_main(w); });
   } catch (...) {
     std::unique_lock lock(mutex_);
     attach_error_ = std::current_exception();
@@ -120,7 +122,8 @@ void runtime_core::start_workers() {
   changed_.notify_all();
   lock.unlock();
   for (auto& t : threads_) t.join();
-  workers.clear();  // they give their records back to the store, which the constructor is about to give up
+  workers.clear();  // they give their records back to the store, which the constructor is about to
+                    // give up
   std::rethrow_exception(attach_error_);
 }
 
@@ -157,7 +160,8 @@ void runtime_core::leave() {
   changed_.wait(lock, [&] { return left_ >= threads_.size(); });
 }
 
-// --- spawning ---------------------------------------------------------------------------------------------------------
+// --- spawning
+// ---------------------------------------------------------------------------------------------------------
 
 worker* runtime_core::this_worker() noexcept {
   host* here = current_host_if_any();
@@ -168,8 +172,9 @@ worker* runtime_core::this_worker() noexcept {
 
 fiber_record& runtime_core::spawn(spawn_options&& o, const spawn_request& r) {
   const std::uint32_t pages =
-      o.stack_size == 0 ? default_stack_pages_
-                        : static_cast<std::uint32_t>(fiber::stack_pool::rounded(o.stack_size) / 4096);
+      o.stack_size == 0
+          ? default_stack_pages_
+          : static_cast<std::uint32_t>(fiber::stack_pool::rounded(o.stack_size) / 4096);
   const std::uint32_t size_class = record_store::class_for(r.payload_size);
   worker* w = this_worker();
   fiber_record& f = w != nullptr ? w->allocate(size_class) : records.allocate(size_class);
@@ -202,7 +207,8 @@ fiber_record& runtime_core::spawn(spawn_options&& o, const spawn_request& r) {
 void runtime_core::start(fiber_record& f, worker* w) {
   if (w != nullptr) {
     w->counts.add(w->counts.spawned);
-    std_atomics::light_fence();  // counted, then looked; shutdown refuses, then counts behind a heavy fence
+    std_atomics::light_fence();  // counted, then looked; shutdown refuses, then counts behind a
+                                 // heavy fence
   } else {
     spawned_outside.fetch_add(1, std::memory_order_relaxed);
     std_atomics::fence();
@@ -249,9 +255,11 @@ void runtime_core::enqueue(fiber_record& f) noexcept {
   if (sleeper != idle_set::nobody) workers[sleeper]->interrupt();
 }
 
-// --- cancellation -----------------------------------------------------------------------------------------------------
+// --- cancellation
+// -----------------------------------------------------------------------------------------------------
 
-// Foreign requests, the sending half: flag, full fence, home, message. sched/README.md has the proof.
+// Foreign requests, the sending half: flag, full fence, home, message. sched/README.md has the
+// proof.
 void runtime_core::request_cancellation(fiber_record& f, std::uint32_t attention) noexcept {
   if (f.attention.fetch_or(attention | cancel_posted, std::memory_order_seq_cst) & cancel_posted)
     return;  // a message is on its way, and whoever gets it looks at the flag after that
@@ -287,11 +295,11 @@ void print_unhandled(const std::exception_ptr& error, const fiber_record& f) noe
       std::rethrow_exception(error);
     } catch (const std::exception& e) {
       what = e.what();
-      std::fprintf(stderr, "coir: fiber '%s' (id %llu) ended with an error that nobody waits for: %s\n",
+      std::fprintf(stderr,
+                   "coir: fiber '%s' (id %llu) ended with an error that nobody waits for: %s\n",
                    name.c_str(), static_cast<unsigned long long>(f.id().value()), what);
       return;
-    } catch (...) {
-    }
+    } catch (...) {}
     std::fprintf(stderr, "coir: fiber '%s' (id %llu) ended with %s\n", name.c_str(),
                  static_cast<unsigned long long>(f.id().value()), what);
   } catch (...) {
@@ -308,7 +316,8 @@ void report_unhandled(record_store& store, const std::exception_ptr& error,
     print_unhandled(error, f);
 }
 
-// --- stacks that cannot be had ----------------------------------------------------------------------------------------
+// --- stacks that cannot be had
+// ----------------------------------------------------------------------------------------
 
 void runtime_core::starve(fiber_record& f) noexcept {
   f.starving.store(true, std::memory_order_release);
@@ -316,8 +325,9 @@ void runtime_core::starve(fiber_record& f) noexcept {
   stacks_wanted.fetch_add(1, std::memory_order_relaxed);
 }
 
-// Every worker sleeps, nothing is due and no I/O is awaited: no fiber can end and free a stack. The oldest task that
-// waits for one then ends with not_enough_memory, which may let another fiber go on.
+// Every worker sleeps, nothing is due and no I/O is awaited: no fiber can end and free a stack. The
+// oldest task that waits for one then ends with not_enough_memory, which may let another fiber go
+// on.
 bool runtime_core::starvation_resolved() noexcept {
   if (starving.empty() || idle.sleeping() != workers.size()) return false;
   for (auto& w : workers)
@@ -336,7 +346,8 @@ bool runtime_core::starvation_resolved() noexcept {
   return true;
 }
 
-// --- the end ----------------------------------------------------------------------------------------------------------
+// --- the end
+// ----------------------------------------------------------------------------------------------------------
 
 std::uint64_t runtime_core::alive() const noexcept {
   // The ended first: a sum of 0 then was true at some moment in between.
@@ -393,15 +404,17 @@ bool runtime_core::shutdown(clock::time_point limit, const std::function<void()>
   return true;
 }
 
-// Past the limit: what is left never runs again. Those who join it are told; its stack, its record and the rings that
-// may still write to it stay until the process ends. A worker whose fiber never returns is left behind.
+// Past the limit: what is left never runs again. Those who join it are told; its stack, its record
+// and the rings that may still write to it stay until the process ends. A worker whose fiber never
+// returns is left behind.
 void runtime_core::abandon() noexcept {
   leaving.store(true, std::memory_order_seq_cst);
   std_atomics::heavy_fence();
   for (auto& w : workers) w->interrupt();
   {
     std::unique_lock lock(mutex_);
-    // Idle workers leave at once; a loop that is not reached in that time belongs to a fiber that does not return.
+    // Idle workers leave at once; a loop that is not reached in that time belongs to a fiber that
+    // does not return.
     constexpr std::chrono::milliseconds patience{200};
     changed_.wait_for(lock, patience, [&] { return left_ == threads_.size(); });
     hogs_ = threads_.size() - left_;

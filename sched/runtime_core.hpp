@@ -30,17 +30,19 @@ class runtime_core {
   runtime_core(options, parts, runtime& owner);
   ~runtime_core();
 
-  // Makes a fiber and starts it. Throws std::bad_alloc, std::invalid_argument (an impossible stack size), what the
-  // construction of its function throws, and std::logic_error if the runtime refuses; then there is no fiber.
+  // Makes a fiber and starts it. Throws std::bad_alloc, std::invalid_argument (an impossible stack
+  // size), what the construction of its function throws, and std::logic_error if the runtime
+  // refuses; then there is no fiber.
   fiber_record& spawn(spawn_options&&, const spawn_request&);
-  void request_cancellation(fiber_record&, std::uint32_t attention) noexcept;  // any thread that has a reference
+  void request_cancellation(fiber_record&,
+                            std::uint32_t attention) noexcept;  // any thread that has a reference
   void enqueue(fiber_record&) noexcept;  // from any thread that is no worker of this runtime
   void unhandled(std::exception_ptr, const fiber_record&) noexcept;
 
   worker* this_worker() noexcept;  // the calling thread's, if it is one of this runtime's
 
-  // In steps; sched/README.md. False: the limit passed, and the fibers that still live are abandoned.
-  // Calls `late` before that.
+  // In steps; sched/README.md. False: the limit passed, and the fibers that still live are
+  // abandoned. Calls `late` before that.
   bool shutdown(clock::time_point limit, const std::function<void()>& late);
   bool abandoned() const noexcept { return abandoned_; }
   std::size_t hogs() const noexcept { return hogs_; }  // workers whose fiber never returned
@@ -64,10 +66,10 @@ class runtime_core {
   std::string reactor_name, reactor_reason;
   std::atomic<std::uint64_t> spawned_outside{0};
 
-  std::atomic<bool> refusing{false};   // step 1
-  std::atomic<bool> leaving{false};    // step 6
-  std::atomic<std::uint64_t> stacks_wanted{0};  // tasks that found none, ever
-  std::atomic<bool> someone_polls{false};  // idle polling: one worker at most
+  std::atomic<bool> refusing{false};                 // step 1
+  std::atomic<bool> leaving{false};                  // step 6
+  std::atomic<std::uint64_t> stacks_wanted{0};       // tasks that found none, ever
+  std::atomic<bool> someone_polls{false};            // idle polling: one worker at most
   std::atomic<unsigned> sentinel{idle_set::nobody};  // the sleeper that looks after hogs
 
  private:

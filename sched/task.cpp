@@ -31,9 +31,10 @@ void refuse_on_fiber(const char* call) {
 runtime_core& core_of_this_fiber(const char* call) {
   worker* w = this_worker();
   if (w == nullptr)
-    throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
-                            std::string("coir: ") + call +
-                                " was called on a plain thread: use a runtime's member, or coir::run");
+    throw std::system_error(
+        std::make_error_code(std::errc::operation_not_permitted),
+        std::string("coir: ") + call +
+            " was called on a plain thread: use a runtime's member, or coir::run");
   return w->core;
 }
 

@@ -15,7 +15,8 @@ namespace {
 
 fiber_record* this_record() noexcept {
   host* h = current_host_if_any();
-  return h != nullptr && h->kind == host_kind::worker ? static_cast<worker*>(h)->current() : nullptr;
+  return h != nullptr && h->kind == host_kind::worker ? static_cast<worker*>(h)->current()
+                                                      : nullptr;
 }
 
 }  // namespace
@@ -76,9 +77,9 @@ void check_cancelled() {
 
 bool uncancel() noexcept {
   sched::fiber_record* f = sched::this_record();
-  return f != nullptr &&
-         (f->attention.fetch_and(~std::uint32_t{sched::cancel_requested}, std::memory_order_acq_rel) &
-          sched::cancel_requested) != 0;
+  return f != nullptr && (f->attention.fetch_and(~std::uint32_t{sched::cancel_requested},
+                                                 std::memory_order_acq_rel) &
+                          sched::cancel_requested) != 0;
 }
 
 std::size_t stack_used() noexcept {

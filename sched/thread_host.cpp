@@ -15,8 +15,9 @@ namespace coir::sched {
 
 namespace {
 
-// Always true: token is 1 from the unpark of a claimed wait until the thread has taken it, so it is never stale.
-// Hosts are kept for other threads when theirs ends: the unparker's last touch is a futex wake of the token.
+// Always true: token is 1 from the unpark of a claimed wait until the thread has taken it, so it is
+// never stale. Hosts are kept for other threads when theirs ends: the unparker's last touch is a
+// futex wake of the token.
 class thread_host final : public host {
  public:
   thread_host() noexcept : host(host_kind::thread) {

@@ -31,8 +31,8 @@ timer_heap::due timer_heap::pop_due(clock::time_point now) noexcept {
     timer_entry& e = *heap_[0].entry;
     const due d{e.who, e.generation, heap_[0].deadline};
     // The serial moves on, so that an abandon of this one, made from now on, does nothing.
-    const std::uint64_t word = e.word.exchange(((e.word.load(std::memory_order_relaxed) >> 1) + 1) << 1,
-                                               std::memory_order_relaxed);
+    const std::uint64_t word = e.word.exchange(
+        ((e.word.load(std::memory_order_relaxed) >> 1) + 1) << 1, std::memory_order_relaxed);
     remove(0);
     e.next_free = free_;
     free_ = &e;
@@ -44,8 +44,7 @@ timer_heap::due timer_heap::pop_due(clock::time_point now) noexcept {
 
 void timer_heap::recycle(timer_entry& e) noexcept {
   const std::uint64_t word = e.word.load(std::memory_order_relaxed);
-  const std::uint64_t old =
-      e.word.exchange(((word >> 1) + 1) << 1, std::memory_order_relaxed);
+  const std::uint64_t old = e.word.exchange(((word >> 1) + 1) << 1, std::memory_order_relaxed);
   if (old & 1) dead_.fetch_sub(1, std::memory_order_relaxed);
   e.next_free = free_;
   free_ = &e;

@@ -1,9 +1,10 @@
-// A worker's deadlines: a heap of four children a node, ordered by time and then by age. Behind the worker's gate.
+// A worker's deadlines: a heap of four children a node, ordered by time and then by age. Behind the
+// worker's gate.
 //
-// An entry names a wait (waiter and generation), and whoever runs it claims that wait; a claim that loses does
-// nothing, so a deadline never strikes twice or late. Entries are the worker's until its runtime ends. A fiber that
-// has moved to another worker cannot reach this heap: it marks its entry dead with one compare-exchange, and the
-// heap sweeps when half of it is dead.
+// An entry names a wait (waiter and generation), and whoever runs it claims that wait; a claim that
+// loses does nothing, so a deadline never strikes twice or late. Entries are the worker's until its
+// runtime ends. A fiber that has moved to another worker cannot reach this heap: it marks its entry
+// dead with one compare-exchange, and the heap sweeps when half of it is dead.
 #pragma once
 #include <atomic>
 #include <cstdint>

@@ -27,17 +27,17 @@ void visit::take_arrivals(worker& own) noexcept {
   }
 }
 
-// Foreign requests, the receiving half: sched/README.md. The sender set the flag, fenced, and read the home that
-// brought the message here.
+// Foreign requests, the receiving half: sched/README.md. The sender set the flag, fenced, and read
+// the home that brought the message here.
 void visit::take_cancels(worker& of) noexcept {
   for (waiter* w = of.cancels_.take(); w != nullptr;) {
     waiter* const after = w->cancel_next;
     // Who asks from now on posts a message of its own; who asked before is answered by this one.
     w->attention.fetch_and(~std::uint32_t{cancel_posted}, std::memory_order_acq_rel);
-    // The wait first, then the flag: if the flag was taken meanwhile, the wait is another one, and the claim loses.
+    // The wait first, then the flag: if the flag was taken meanwhile, the wait is another one, and
+    // the claim loses.
     const auto wait = w->claim.look();
-    const bool asked =
-        (w->attention.load(std::memory_order_acquire) & strikes) != 0;
+    const bool asked = (w->attention.load(std::memory_order_acquire) & strikes) != 0;
     const bool owner = &of == &by_;
     if (w->home.load(std::memory_order_relaxed) != &of) {
       again(*w, nullptr);
@@ -56,7 +56,8 @@ void visit::take_cancels(worker& of) noexcept {
   }
 }
 
-// The message is not done with: back into the box, or on to another home, unless a newer one is under way already.
+// The message is not done with: back into the box, or on to another home, unless a newer one is
+// under way already.
 void visit::again(waiter& w, worker* into) noexcept {
   if (w.attention.fetch_or(cancel_posted, std::memory_order_acq_rel) & cancel_posted)
     w.cancel_next = std::exchange(released_, &w);
@@ -108,7 +109,8 @@ void visit::take_requests(worker& own) noexcept {
 
 bool visit::finish() noexcept {
   const bool found = !ready_.empty() || !arrived_.empty();
-  if (!arrived_.empty()) std_atomics::fence();  // between the new home and the next step: worker::adopt
+  if (!arrived_.empty())
+    std_atomics::fence();  // between the new home and the next step: worker::adopt
   while (waiter* w = arrived_.pop()) by_.ready(static_cast<fiber_record&>(*w), false);
   while (waiter* w = ready_.pop()) by_.ready(static_cast<fiber_record&>(*w), false);
   while (waiter* w = forwarded_) {

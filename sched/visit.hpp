@@ -1,5 +1,5 @@
-// What a worker takes up behind a gate, its own or a victim's, and deals with once it has left it: destructors and
-// wakes are nothing for a gate.
+// What a worker takes up behind a gate, its own or a victim's, and deals with once it has left it:
+// destructors and wakes are nothing for a gate.
 #pragma once
 #include <coir/sched/waiter.hpp>
 
@@ -26,7 +26,7 @@ class visit {
 
   worker& by_;
   ready_list ready_;
-  ready_list arrived_;  // claimed elsewhere, or stolen
+  ready_list arrived_;           // claimed elsewhere, or stolen
   waiter* released_ = nullptr;   // references to give up, linked by cancel_next
   waiter* forwarded_ = nullptr;  // cancellations for another home
   request* handled_ = nullptr;

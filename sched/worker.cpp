@@ -35,10 +35,11 @@ worker::~worker() {
   for (std::uint32_t c = 0; c < payload_sizes.size(); ++c) core.records.drain(records_, c, 0);
 }
 
-// --- the switch ---------------------------------------------------------------------------------------------------
+// --- the switch
+// ---------------------------------------------------------------------------------------------------
 
-// The first thing on every stack that is switched to: the predecessor's context is saved, so what makes it findable
-// runs now; then the gate, held since before the switch, is left.
+// The first thing on every stack that is switched to: the predecessor's context is saved, so what
+// makes it findable runs now; then the gate, held since before the switch, is left.
 inline void worker::finish_switch() noexcept {
   if (const auto action = after_.run) {
     after_.run = nullptr;
@@ -51,8 +52,10 @@ inline void worker::finish_switch() noexcept {
   gate_.leave();
 }
 
-// Gate held. Runs `to` (null: the loop) and saves the running code as `from`. Returns on the worker that switched back.
-inline worker& worker::switch_locked(fiber_record* to, fiber::context& from, fiber::departure how) noexcept {
+// Gate held. Runs `to` (null: the loop) and saves the running code as `from`. Returns on the worker
+// that switched back.
+inline worker& worker::switch_locked(fiber_record* to, fiber::context& from,
+                                     fiber::departure how) noexcept {
   running = to;
   if (to != nullptr) {
     to->state.store(task_state::running, std::memory_order_relaxed);
@@ -77,8 +80,8 @@ void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
   end_current(f);
 }
 
-// On the ended fiber's own stack, for the last time. Nothing of the record is touched once it is released: the final
-// switch is made from a context of the worker's.
+// On the ended fiber's own stack, for the last time. Nothing of the record is touched once it is
+// released: the final switch is made from a context of the worker's.
 void worker::end_current(fiber_record& f) noexcept {
   fiber::stack* const stack = f.context.on;
   waiter* const joiner = end_fiber(f);
@@ -116,9 +119,11 @@ void worker::leave(fiber_record* to, fiber::stack* stack) noexcept {
   fatal("a fiber that had ended was resumed");
 }
 
-// --- behind the gate ------------------------------------------------------------------------------------------------
+// --- behind the gate
+// ------------------------------------------------------------------------------------------------
 
-// The fiber to run now, on a stack; null when the loop's turn has come. What finds no stack waits for one.
+// The fiber to run now, on a stack; null when the loop's turn has come. What finds no stack waits
+// for one.
 fiber_record* worker::take_next_locked() noexcept {
   if (ticks_left_ == 0) return nullptr;
   --ticks_left_;
@@ -180,7 +185,8 @@ bool worker::run_ready(std::uint32_t ticks) noexcept {
   return true;
 }
 
-// --- parking ----------------------------------------------------------------------------------------------------------
+// --- parking
+// ----------------------------------------------------------------------------------------------------------
 
 armed_timer worker::arm_locked(clock::time_point deadline, waiter& who, wait_generation wait) {
   const armed_timer timer = timers_.arm(deadline, who, wait);
@@ -192,7 +198,8 @@ void worker::park(waiter& who, after_switch after, clock::time_point deadline) n
   auto& f = static_cast<fiber_record&>(who);
   const auto wait = f.claim.look();
   gate_.enter();
-  // Read behind the gate: a canceller's message that was handled before now is seen, one handled later finds us parked.
+  // Read behind the gate: a canceller's message that was handled before now is seen, one handled
+  // later finds us parked.
   if ((f.attention.load(std::memory_order_relaxed) & strikes) != 0 && wait.cancellable)
       [[unlikely]] {
     gate_.leave();
@@ -214,8 +221,7 @@ void worker::park_operation(waiter& who, operation& op, clock::time_point deadli
   const auto wait = f.claim.look();
   gate_.enter();
   f.operating = &op;
-  if ((f.attention.load(std::memory_order_relaxed) & strikes) != 0 && wait.cancellable)
-      [[unlikely]]
+  if ((f.attention.load(std::memory_order_relaxed) & strikes) != 0 && wait.cancellable) [[unlikely]]
     stop(f, operation::stop::cancellation);
   armed_timer timer;
   if (deadline != never) timer = arm_locked(deadline, f, wait.generation);
@@ -245,11 +251,12 @@ void worker::yield() noexcept {
   f.state.store(task_state::ready, std::memory_order_relaxed);
   gate_.enter();
   if (scatters_ && !f.pinned && core.made_of.race->scatter(index)) [[unlikely]] {
-    after_ = {[](void* runtime, void* yielded) noexcept -> waiter* {
-                static_cast<runtime_core*>(runtime)->injected.push(*static_cast<fiber_record*>(yielded));
-                return nullptr;
-              },
-              &core, &f};
+    after_ = {
+        [](void* runtime, void* yielded) noexcept -> waiter* {
+          static_cast<runtime_core*>(runtime)->injected.push(*static_cast<fiber_record*>(yielded));
+          return nullptr;
+        },
+        &core, &f};
     switch_locked(take_next_locked(), f.context, fiber::departure::parked);
     return;
   }
@@ -269,10 +276,11 @@ void worker::yield() noexcept {
   switch_locked(to, f.context, fiber::departure::parked);
 }
 
-// --- making others ready ------------------------------------------------------------------------------------------------
+// --- making others ready
+// ------------------------------------------------------------------------------------------------
 
-// Becomes its home. The fence lies between that and the fiber's next step: a canceller that reads the old home has set
-// its flag before that step (sched/README.md, "Foreign requests").
+// Becomes its home. The fence lies between that and the fiber's next step: a canceller that reads
+// the old home has set its flag before that step (sched/README.md, "Foreign requests").
 void worker::adopt(fiber_record& f) noexcept {
   if (f.home.load(std::memory_order_relaxed) == this) return;
   f.home.store(this, std::memory_order_relaxed);
@@ -298,8 +306,9 @@ void worker::ready(fiber_record& f, bool run_next) noexcept {
   notify();
 }
 
-// Wakes a sleeper if nobody searches and more is ready here than this worker is about to run itself: its loop will run
-// one at once, a running fiber may go on for long. After a push, behind a light fence.
+// Wakes a sleeper if nobody searches and more is ready here than this worker is about to run
+// itself: its loop will run one at once, a running fiber may go on for long. After a push, behind a
+// light fence.
 void worker::notify() noexcept {
   if (length_.load(std::memory_order_relaxed) <= (running != nullptr ? 0u : 1u)) return;
   std_atomics::light_fence();
@@ -320,16 +329,19 @@ void worker::start(fiber_record& f) noexcept {
   notify();
 }
 
-// A join of a fiber that waits in this queue for its start: jumps straight to it, on the hottest stack. Its end jumps
-// back, if the joiner still waits. False: it is elsewhere, or has started; nothing has happened.
+// A join of a fiber that waits in this queue for its start: jumps straight to it, on the hottest
+// stack. Its end jumps back, if the joiner still waits. False: it is elsewhere, or has started;
+// nothing has happened.
 bool worker::join_unstarted(fiber_record& f, fiber_record& joiner, wait_reason why,
                             clock::time_point deadline) noexcept {
   if (f.home.load(std::memory_order_relaxed) != this || ticks_left_ == 0) return false;
   gate_.enter();
-  // Behind the gate, a fiber that is ours, has not started and wants no stack is in the queue or the run-next slot.
+  // Behind the gate, a fiber that is ours, has not started and wants no stack is in the queue or
+  // the run-next slot.
   const bool here = !f.starving.load(std::memory_order_acquire) &&
                     f.home.load(std::memory_order_relaxed) == this && !f.started && !f.done();
-  if (!here || (joiner.attention.load(std::memory_order_relaxed) & strikes) != 0 || !bind_locked(f)) {
+  if (!here || (joiner.attention.load(std::memory_order_relaxed) & strikes) != 0 ||
+      !bind_locked(f)) {
     gate_.leave();
     return false;
   }
@@ -341,7 +353,8 @@ bool worker::join_unstarted(fiber_record& f, fiber_record& joiner, wait_reason w
   }
   --ticks_left_;
   f.first_joiner = &joiner;
-  f.first_joined = joiner.claim.begin(outcome::waiting, why.cancellable && may_be_cancelled(joiner));
+  f.first_joined =
+      joiner.claim.begin(outcome::waiting, why.cancellable && may_be_cancelled(joiner));
   joiner.waits_for_id.store(why.id, std::memory_order_relaxed);
   joiner.waits_for.store(why.kind, std::memory_order_relaxed);
   armed_timer timer;
@@ -380,7 +393,8 @@ void worker::post_cancel(fiber_record& f) noexcept {
 
 bool worker::measures_stacks() const noexcept { return core.opts.measure_stacks; }
 
-// --- records ------------------------------------------------------------------------------------------------------------
+// --- records
+// ------------------------------------------------------------------------------------------------------------
 
 fiber_record& worker::allocate(std::uint32_t size_class) {
   if (records_.of_class[size_class].first == nullptr) core.records.refill(records_, size_class);

@@ -1,7 +1,8 @@
 // A worker: the host of a runtime's fibers, one OS thread.
 //
-// Always true: at most one fiber runs; a fiber that is ready is in exactly one place (a worker's queue or its
-// run-next slot, an arrivals box, the injector); what lies behind the gate is touched only from behind it.
+// Always true: at most one fiber runs; a fiber that is ready is in exactly one place (a worker's
+// queue or its run-next slot, an arrivals box, the injector); what lies behind the gate is touched
+// only from behind it.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -27,7 +28,8 @@ class worker final : public host, private fiber::carrier {
   worker(runtime_core& core, unsigned index, std::unique_ptr<driver> io);
   ~worker() override;
 
-  // --- any thread -------------------------------------------------------------------------------------------
+  // --- any thread
+  // -------------------------------------------------------------------------------------------
   void unpark(waiter&) noexcept override;
   void post(request&) noexcept override;
   void post_cancel(fiber_record&) noexcept;  // a reference goes with it
@@ -36,7 +38,9 @@ class worker final : public host, private fiber::carrier {
     return earliest_deadline() == never && !waits_for_io_.load(std::memory_order_relaxed);
   }
   std::size_t timers() const noexcept { return timer_count_.load(std::memory_order_relaxed); }
-  std::size_t io_in_flight() const noexcept { return io_in_flight_.load(std::memory_order_relaxed); }
+  std::size_t io_in_flight() const noexcept {
+    return io_in_flight_.load(std::memory_order_relaxed);
+  }
   std::uint64_t turns() const noexcept { return turns_.load(std::memory_order_relaxed); }
   std::size_t stealable() const noexcept { return length_.load(std::memory_order_relaxed); }
   clock::time_point earliest_deadline() const noexcept {
@@ -54,20 +58,22 @@ class worker final : public host, private fiber::carrier {
     }
   } counts;
 
-  // --- the fiber that runs here (the owner) -------------------------------------------------------------------
+  // --- the fiber that runs here (the owner)
+  // -------------------------------------------------------------------
   void park(waiter&, after_switch, clock::time_point deadline) noexcept override;
   void park_operation(waiter&, operation&, clock::time_point deadline) noexcept override;
   void yield() noexcept override;
   fiber_record& allocate(std::uint32_t size_class);  // may throw std::bad_alloc
   void recycle(fiber_record&) noexcept;
-  void start(fiber_record&) noexcept;                  // a new task, to the tail
+  void start(fiber_record&) noexcept;  // a new task, to the tail
   bool join_unstarted(fiber_record&, fiber_record& joiner, wait_reason,
                       clock::time_point deadline) noexcept;
   bool measures_stacks() const noexcept;
   bool unwinding() const noexcept { return carrier::exceptions->uncaught != 0; }
   fiber_record* current() const noexcept { return static_cast<fiber_record*>(running); }
 
-  // --- the owner thread ----------------------------------------------------------------------------------------
+  // --- the owner thread
+  // ----------------------------------------------------------------------------------------
   void attach();  // throws what the driver throws
   void run();     // until the runtime tells its workers to leave
   void detach() noexcept;
@@ -92,7 +98,7 @@ class worker final : public host, private fiber::carrier {
 
   void ready(fiber_record&, bool run_next) noexcept;
   bool scatter(fiber_record&) noexcept;  // in a race: to any worker; true if it has gone there
-  void adopt(fiber_record&) noexcept;  // becomes its home
+  void adopt(fiber_record&) noexcept;    // becomes its home
   void take_in(ready_list&) noexcept;
   armed_timer arm_locked(clock::time_point, waiter&, wait_generation);
   void disarm(worker& armed_at, const armed_timer&, const waiter& of) noexcept;
@@ -125,12 +131,12 @@ class worker final : public host, private fiber::carrier {
   bool searching_ = false;
   const bool scatters_;
   std::uint32_t random_;
-  std::uint32_t stacks_freed_ = 0;     // since the starving were last looked at
-  std::uint32_t lost_searches_ = 0;    // in a row, while something was in sight
-  std::uint32_t poll_misses_ = 0;      // idle polls in a row that brought nothing
-  std::uint32_t poll_skips_ = 0;       // idle polls to leave out
+  std::uint32_t stacks_freed_ = 0;   // since the starving were last looked at
+  std::uint32_t lost_searches_ = 0;  // in a row, while something was in sight
+  std::uint32_t poll_misses_ = 0;    // idle polls in a row that brought nothing
+  std::uint32_t poll_skips_ = 0;     // idle polls to leave out
   std::unique_ptr<driver> driver_;
-  std::uint64_t turns_at_watch_ = 0;   // of all workers, when this one last became the sentinel
+  std::uint64_t turns_at_watch_ = 0;  // of all workers, when this one last became the sentinel
   fiber::stack_cache stacks_;
   free_records records_;
 
@@ -145,7 +151,7 @@ class worker final : public host, private fiber::carrier {
   std::atomic<clock::rep> earliest_{clock::duration::max().count()};
   std::atomic<std::size_t> timer_count_{0};
   std::atomic<std::size_t> io_in_flight_{0};  // at the last turn
-  std::atomic<std::uint64_t> turns_{0};  // of the loop: a rescuer tells a hog by it
+  std::atomic<std::uint64_t> turns_{0};       // of the loop: a rescuer tells a hog by it
   std::atomic<bool> asleep_{false};
   std::atomic<bool> waits_for_io_{false};  // while asleep
   std::uint64_t turns_seen_ = 0;           // the sentinel's

@@ -10,7 +10,8 @@ namespace coir::sched {
 
 namespace {
 
-// Switches from fiber to fiber before the loop looks at messages, timers, the injector and the kernel again.
+// Switches from fiber to fiber before the loop looks at messages, timers, the injector and the
+// kernel again.
 constexpr std::uint32_t ticks_a_turn = 61;
 
 // How often the sleeper that looks after hogs wakes while others are awake.
@@ -65,7 +66,8 @@ void worker::look_around() noexcept {
 
   if (!core.injected.empty()) {
     const std::size_t share = core.injected.size() / core.workers.size() + 1;
-    core.injected.take(std::min<std::size_t>(share, 64), [this](fiber_record& f) { ready(f, false); });
+    core.injected.take(std::min<std::size_t>(share, 64),
+                       [this](fiber_record& f) { ready(f, false); });
   }
 
   if (stacks_freed_ != 0 && core.refusing.load(std::memory_order_relaxed)) core.fiber_ended();
@@ -105,14 +107,16 @@ void worker::take_in(ready_list& done) noexcept {
   notify();
 }
 
-// --- falling asleep: sched/README.md has the protocol and its proof --------------------------------------------------
+// --- falling asleep: sched/README.md has the protocol and its proof
+// --------------------------------------------------
 
 // Anything that this worker could take up, now.
 bool worker::work_in_sight() const noexcept {
   if (!cancels_.empty() || !requests_.empty() || !arrivals_.empty() || !core.injected.empty())
     return true;
   if (!core.starving.empty() && stacks_.cached() != 0) return true;
-  // A victim that cannot be broken into again and again is awake and busy; the sentinel looks after it.
+  // A victim that cannot be broken into again and again is awake and busy; the sentinel looks after
+  // it.
   constexpr std::uint32_t enough = 3;
   if (lost_searches_ >= enough) return false;
   for (auto& w : core.workers)
@@ -141,14 +145,16 @@ void worker::sleep() noexcept {
   take_in(done);
 }
 
-// The deadline of a sleep: the own timers', or the sentinel's next look if this worker becomes the sentinel. A hog
-// is outside its gate, so what is ready behind it, its timers and the cancellations sent to it can be taken over.
+// The deadline of a sleep: the own timers', or the sentinel's next look if this worker becomes the
+// sentinel. A hog is outside its gate, so what is ready behind it, its timers and the cancellations
+// sent to it can be taken over.
 clock::time_point worker::wake_up_time() noexcept {
   const clock::time_point own = earliest_deadline();
   if (core.workers.size() == 1) return own;
   unsigned none = idle_set::nobody;
   if (!core.sentinel.compare_exchange_strong(none, index, std::memory_order_acquire)) return own;
-  // Everybody sleeps and no other loop has turned since the last look: no more looks until somebody wakes.
+  // Everybody sleeps and no other loop has turned since the last look: no more looks until somebody
+  // wakes.
   const std::uint64_t turns = core.turns_of_all() - this->turns();
   if (core.idle.sleeping() == core.workers.size() && turns == turns_at_watch_) {
     core.sentinel.store(idle_set::nobody, std::memory_order_release);

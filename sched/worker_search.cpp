@@ -41,7 +41,8 @@ bool worker::search() noexcept {
   return true;
 }
 
-// Pushes that were made while this worker searched relied on it: if it was the last to search, it passes that on.
+// Pushes that were made while this worker searched relied on it: if it was the last to search, it
+// passes that on.
 void worker::end_search() noexcept {
   searching_ = false;
   if (core.idle.stop_searching() &&
@@ -49,15 +50,16 @@ void worker::end_search() noexcept {
     wake_one();
 }
 
-// Half of what the victim has ready, at most 64; of a hog also the fiber that was to run next, due timers and
-// cancellations. False: nothing, or lost to somebody else.
+// Half of what the victim has ready, at most 64; of a hog also the fiber that was to run next, due
+// timers and cancellations. False: nothing, or lost to somebody else.
 bool worker::steal_from(worker& victim, bool from_hog) noexcept {
   if (victim.gate_.try_break_in() == break_in::lost) return false;
   visit v(*this);
   const std::size_t half = (victim.queue_.size() + 1) / 2;
-  // Their home changes behind the victim's gate, so that whoever is behind it later forwards what is meant for them.
-  std::size_t taken = victim.queue_.take_movable(
-      std::min(half, most_stolen), [&](fiber_record& f) { v.take(f); });
+  // Their home changes behind the victim's gate, so that whoever is behind it later forwards what
+  // is meant for them.
+  std::size_t taken =
+      victim.queue_.take_movable(std::min(half, most_stolen), [&](fiber_record& f) { v.take(f); });
   if (from_hog) {
     if (victim.next_ != nullptr && !victim.next_->pinned) {
       v.take(*std::exchange(victim.next_, nullptr));
@@ -77,8 +79,8 @@ bool worker::steal_from(worker& victim, bool from_hog) noexcept {
 
 void worker::rescue(worker& hog) noexcept { steal_from(hog, true); }
 
-// Idle polling: waking a halted processor costs more than looking for some microseconds, if looking often pays. One
-// worker at most.
+// Idle polling: waking a halted processor costs more than looking for some microseconds, if looking
+// often pays. One worker at most.
 bool worker::poll_a_while() noexcept {
   const clock::duration limit = core.opts.idle_poll;
   if (limit <= clock::duration::zero()) return false;

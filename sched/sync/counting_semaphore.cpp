@@ -38,7 +38,8 @@ void semaphore::release(std::ptrdiff_t n) noexcept {
   ready_list served;
   lock_.lock();
   if (n < 0 || n > most_ - permits_)
-    fatal("%td permits were released to a semaphore that has %td of at most %td", n, permits_, most_);
+    fatal("%td permits were released to a semaphore that has %td of at most %td", n, permits_,
+          most_);
   permits_ += n;
   hand_out_locked(served);
   lock_.unlock();

@@ -23,12 +23,14 @@ sched::outcome mutex::acquire(clock::time_point deadline, bool cancellable) noex
     return sched::outcome::granted;
   }
   if (owner_ == me)
-    sched::fatal("a mutex was locked again by fiber %llu, which holds it: use recursive locking or "
-                 "split the function",
-                 static_cast<unsigned long long>(sched::fiber_number(me)));
+    sched::fatal(
+        "a mutex was locked again by fiber %llu, which holds it: use recursive locking or "
+        "split the function",
+        static_cast<unsigned long long>(sched::fiber_number(me)));
   sched::wait_node node;
   return sched::wait_in(waiters_, lock_, node,
-                        {sched::wait_kind::mutex, sched::fiber_number(owner_), cancellable}, deadline);
+                        {sched::wait_kind::mutex, sched::fiber_number(owner_), cancellable},
+                        deadline);
 }
 
 void mutex::lock() {

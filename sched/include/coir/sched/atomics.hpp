@@ -1,15 +1,16 @@
-// The atomics policy of the library's private lock-free types: std's here, the interleaving explorer's in models.
+// The atomics policy of the library's private lock-free types: std's here, the interleaving
+// explorer's in models.
 #pragma once
 #include <atomic>
 
 namespace coir::sched {
 
-// Asymmetric fences: the frequent side pays a compiler barrier, the rare side makes every running thread of the
-// process execute a full fence (membarrier(2), PRIVATE_EXPEDITED, Linux 4.14). Where membarrier is refused, both
-// sides are full fences: same protocol, same tests.
-extern bool asymmetric_fences;              // written before the first worker starts, never after
-void enable_asymmetric_fences() noexcept;   // registers the process; any thread, any number of times
-void membarrier_all_threads() noexcept;     // only if asymmetric_fences
+// Asymmetric fences: the frequent side pays a compiler barrier, the rare side makes every running
+// thread of the process execute a full fence (membarrier(2), PRIVATE_EXPEDITED, Linux 4.14). Where
+// membarrier is refused, both sides are full fences: same protocol, same tests.
+extern bool asymmetric_fences;             // written before the first worker starts, never after
+void enable_asymmetric_fences() noexcept;  // registers the process; any thread, any number of times
+void membarrier_all_threads() noexcept;    // only if asymmetric_fences
 
 struct std_atomics {
   template <class T>
@@ -30,8 +31,8 @@ struct std_atomics {
     else
       fence();
   }
-  // One turn of a spin loop whose condition another thread must change. After `patience` turns the processor is
-  // given away, because the other thread may need it.
+  // One turn of a spin loop whose condition another thread must change. After `patience` turns the
+  // processor is given away, because the other thread may need it.
   static void pause(unsigned turn) noexcept;
 };
 

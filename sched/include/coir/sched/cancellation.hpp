@@ -4,8 +4,9 @@
 
 namespace coir::sched {
 
-// On entry to a blocking call, before it has any effect: throws coir::cancelled if the running fiber has a request
-// that may strike now. Nothing on a plain thread, while unwinding, or in a shield.
+// On entry to a blocking call, before it has any effect: throws coir::cancelled if the running
+// fiber has a request that may strike now. Nothing on a plain thread, while unwinding, or in a
+// shield.
 void cancellation_point_slow(waiter&);
 inline void cancellation_point(waiter& w) {
   if (w.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]

@@ -1,8 +1,10 @@
-// Claim once: wake, timeout and cancellation race for a wait by one compare-exchange; losers do nothing.
+// Claim once: wake, timeout and cancellation race for a wait by one compare-exchange; losers do
+// nothing.
 //
-// The word is a generation and a state. Only the waiter begins a wait, and each wait has a new generation, so a
-// claimer that arrives late (a timer of an earlier wait, a request that was forwarded) names a generation that is
-// gone and loses. The word lives as long as its runtime, so a late claimer may always look.
+// The word is a generation and a state. Only the waiter begins a wait, and each wait has a new
+// generation, so a claimer that arrives late (a timer of an earlier wait, a request that was
+// forwarded) names a generation that is gone and loses. The word lives as long as its runtime, so a
+// late claimer may always look.
 #pragma once
 #include <cstdint>
 
@@ -24,32 +26,32 @@ using wait_generation = std::uint64_t;
 template <class Atomics = std_atomics>
 class basic_claim_word {
  public:
-  // Waiter only, while running. What publishes the wait (a lock released after the switch, a timer behind the gate)
-  // also publishes this; the release is for a canceller that looks at the word without either, and that must then
-  // also see that the waiter has taken its last cancellation.
+  // Waiter only, while running. What publishes the wait (a lock released after the switch, a timer
+  // behind the gate) also publishes this; the release is for a canceller that looks at the word
+  // without either, and that must then also see that the waiter has taken its last cancellation.
   wait_generation begin(outcome kind = outcome::waiting, bool cancellable = true) noexcept {
     const std::uint64_t next = (word_.load(std::memory_order_relaxed) >> state_bits) + 1;
-    word_.store(next << state_bits | (cancellable ? cancellable_bit : 0) |
-                    static_cast<std::uint64_t>(kind),
-                std::memory_order_release);
+    word_.store(
+        next << state_bits | (cancellable ? cancellable_bit : 0) | static_cast<std::uint64_t>(kind),
+        std::memory_order_release);
     return next;
   }
 
-  // Anybody. True for exactly one claimer of a generation; that one then owns the waiter until it is made ready.
-  // Acquires what the waiter did before it began; releases what the claimer gave, to result().
-  // A wait that is not cancellable cannot be claimed as cancelled.
+  // Anybody. True for exactly one claimer of a generation; that one then owns the waiter until it
+  // is made ready. Acquires what the waiter did before it began; releases what the claimer gave, to
+  // result(). A wait that is not cancellable cannot be claimed as cancelled.
   bool claim(wait_generation which, outcome how) noexcept {
     const std::uint64_t open = which << state_bits | static_cast<std::uint64_t>(outcome::waiting);
     std::uint64_t now = word_.load(std::memory_order_relaxed);
     if (how == outcome::cancelled ? now != (open | cancellable_bit)
                                   : (now & ~cancellable_bit) != open)
       return false;
-    return word_.compare_exchange_strong(
-        now, which << state_bits | static_cast<std::uint64_t>(how), std::memory_order_acq_rel,
-        std::memory_order_relaxed);
+    return word_.compare_exchange_strong(now, which << state_bits | static_cast<std::uint64_t>(how),
+                                         std::memory_order_acq_rel, std::memory_order_relaxed);
   }
 
-  // The owner of a ring, for a waiter in an operation: its completion is the only end, so there is no race.
+  // The owner of a ring, for a waiter in an operation: its completion is the only end, so there is
+  // no race.
   void complete() noexcept {
     word_.store(generation() << state_bits | static_cast<std::uint64_t>(outcome::granted),
                 std::memory_order_release);

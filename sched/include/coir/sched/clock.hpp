@@ -8,7 +8,8 @@
 
 namespace coir {
 
-// steady_clock, or the virtual clock of the runtime that runs the caller. Deadlines of every call are of this type.
+// steady_clock, or the virtual clock of the runtime that runs the caller. Deadlines of every call
+// are of this type.
 struct clock {
   using duration = std::chrono::steady_clock::duration;
   using rep = duration::rep;

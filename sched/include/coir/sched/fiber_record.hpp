@@ -1,8 +1,9 @@
 // The record of a fiber: all that is known of it but its stack.
 //
-// Always true: records lie in slabs and are never unmapped while their runtime, or a handle to one of them, lives.
-// A record is live from spawn() to its last release; its generation changes at the end. What walkers and foreign
-// threads read is atomic; everything else belongs to whoever runs the fiber, or to home's gate while it is queued.
+// Always true: records lie in slabs and are never unmapped while their runtime, or a handle to one
+// of them, lives. A record is live from spawn() to its last release; its generation changes at the
+// end. What walkers and foreign threads read is atomic; everything else belongs to whoever runs the
+// fiber, or to home's gate while it is queued.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -19,7 +20,8 @@ struct fiber_extras;
 
 // What a kind of task does at the turns of its life; one constant a kind.
 struct task_functions {
-  void (*run)(fiber_record&) noexcept;      // calls the function and keeps its result; destroys the function
+  void (*run)(
+      fiber_record&) noexcept;  // calls the function and keeps its result; destroys the function
   void (*drop)(fiber_record&) noexcept;     // destroys a function that will never run
   void (*destroy)(fiber_record&) noexcept;  // destroys the result; at the last release
 };
@@ -36,12 +38,14 @@ struct fiber_record : waiter {
   fiber::context context;
   const task_functions* functions = nullptr;
 
-  // The joiner that jumped straight to this fiber before it had started. Written once, by that joiner.
+  // The joiner that jumped straight to this fiber before it had started. Written once, by that
+  // joiner.
   waiter* first_joiner = nullptr;
   wait_generation first_joined = 0;
 
-  spin_lock join_lock;                       // for the other joiners and the step to done
-  std::atomic<std::uint32_t> references{0};  // the fiber until it has ended, the handle, an inbox of cancellations
+  spin_lock join_lock;  // for the other joiners and the step to done
+  std::atomic<std::uint32_t> references{
+      0};  // the fiber until it has ended, the handle, an inbox of cancellations
   wait_queue joiners;
   std::atomic<fiber_extras*> extras{nullptr};  // what few fibers have: a name, a reason
 
@@ -59,7 +63,8 @@ struct fiber_record : waiter {
   std::byte* payload() noexcept;  // what the task's function and result are kept in
 };
 
-static_assert(sizeof(fiber_record) <= 192, "two lines and a half of scheduling, and the payload right behind");
+static_assert(sizeof(fiber_record) <= 192,
+              "two lines and a half of scheduling, and the payload right behind");
 
 inline constexpr std::size_t payload_alignment = 16;
 inline constexpr std::size_t payload_offset =
@@ -77,8 +82,11 @@ struct spawn_request {
   void* argument;
 };
 
-// Reference counts. Any thread. The last release destroys the result and ends the record's generation.
-inline void retain(fiber_record& f) noexcept { f.references.fetch_add(1, std::memory_order_relaxed); }
+// Reference counts. Any thread. The last release destroys the result and ends the record's
+// generation.
+inline void retain(fiber_record& f) noexcept {
+  f.references.fetch_add(1, std::memory_order_relaxed);
+}
 void release(fiber_record& f) noexcept;
 
 }  // namespace coir::sched

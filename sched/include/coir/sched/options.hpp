@@ -17,13 +17,17 @@ enum class reactor_kind : unsigned char {
 };
 
 struct options {
-  // OS threads that run fibers. 0: as many as the process may use (affinity mask and cgroup CPU quota).
+  // OS threads that run fibers. 0: as many as the process may use (affinity mask and cgroup CPU
+  // quota).
   unsigned workers = 0;
-  // Bytes of stack reserved per fiber; pages are committed on first touch. Rounded up to whole pages, at least 16 KiB.
+  // Bytes of stack reserved per fiber; pages are committed on first touch. Rounded up to whole
+  // pages, at least 16 KiB.
   std::size_t stack_size = 256 * 1024;
-  // A kind that the kernel refuses throws std::system_error with the kernel's errno, the likely cause and the remedy.
+  // A kind that the kernel refuses throws std::system_error with the kernel's errno, the likely
+  // cause and the remedy.
   reactor_kind reactor = reactor_kind::automatic;
-  // One idle worker at most polls that long before it sleeps; stops when that rarely pays. 0: never.
+  // One idle worker at most polls that long before it sleeps; stops when that rarely pays. 0:
+  // never.
   std::chrono::microseconds idle_poll{20};
   // Paints every stack, to know its high-water mark (slow).
   bool measure_stacks = false;
@@ -31,13 +35,16 @@ struct options {
   unsigned blocking_threads = 512;
   // SIGINT cancels main once; if that ends it, run throws interrupted.
   bool cancel_on_interrupt = false;
-  // Past it, run and ~runtime name on stderr the fibers that ignore cancellation, and stop the process.
+  // Past it, run and ~runtime name on stderr the fibers that ignore cancellation, and stop the
+  // process.
   std::chrono::milliseconds shutdown_limit = std::chrono::milliseconds::max();
-  // What becomes of an exception that leaves a fiber and that nobody waits for; on any worker. Default: a line on stderr.
+  // What becomes of an exception that leaves a fiber and that nobody waits for; on any worker.
+  // Default: a line on stderr.
   std::function<void(std::exception_ptr, std::string_view fiber_name)> on_unhandled = {};
 
-  // The defaults, changed by COIR_WORKERS, COIR_STACK_SIZE (bytes), COIR_REACTOR (automatic, uring, uring_oneshot,
-  // epoll) and COIR_IDLE_POLL (microseconds). A bad value throws std::invalid_argument that names the variable.
+  // The defaults, changed by COIR_WORKERS, COIR_STACK_SIZE (bytes), COIR_REACTOR (automatic, uring,
+  // uring_oneshot, epoll) and COIR_IDLE_POLL (microseconds). A bad value throws
+  // std::invalid_argument that names the variable.
   static options from_environment();
 };
 

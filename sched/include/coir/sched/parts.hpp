@@ -1,4 +1,5 @@
-// What a runtime is made of besides its options: objects, so that one library serves production, tests and simulators.
+// What a runtime is made of besides its options: objects, so that one library serves production,
+// tests and simulators.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -27,7 +28,8 @@ class chance {
 class disorder {
  public:
   virtual ~disorder() = default;
-  // Whether a fiber that becomes ready on this worker, or yields, goes to any worker instead of staying.
+  // Whether a fiber that becomes ready on this worker, or yields, goes to any worker instead of
+  // staying.
   virtual bool scatter(unsigned worker) noexcept = 0;
 };
 
@@ -37,7 +39,8 @@ struct parts {
   std::unique_ptr<driver_factory> drivers;
   std::unique_ptr<time_source> time;  // null: steady_clock
   std::unique_ptr<chance> random;     // null: a generator of each worker's own
-  std::unique_ptr<disorder> race;     // null: none; in a race build (-Drace=true): every other fiber migrates
+  std::unique_ptr<disorder>
+      race;  // null: none; in a race build (-Drace=true): every other fiber migrates
   fiber::stack_pool_options stacks = {};
 };
 

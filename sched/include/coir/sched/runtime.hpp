@@ -20,9 +20,9 @@ struct runtime_metrics {
   std::string reactor, reactor_reason;  // "uring", "epoll", ...; why this one
   unsigned workers = 0;
   std::uint64_t fibers_alive = 0, fibers_spawned = 0;
-  std::uint64_t switches = 0;             // fibers resumed
-  std::uint64_t steals = 0, stolen = 0;   // raids that took something; fibers taken
-  std::uint64_t sleeps = 0;               // of workers
+  std::uint64_t switches = 0;                  // fibers resumed
+  std::uint64_t steals = 0, stolen = 0;        // raids that took something; fibers taken
+  std::uint64_t sleeps = 0;                    // of workers
   std::uint64_t io_in_flight = 0, timers = 0;  // operations and deadlines pending
   std::uint64_t stacks_in_use = 0, stacks_cached = 0, stack_slabs = 0;
   std::uint64_t fibers_without_stack = 0;  // tasks that wait for one
@@ -31,7 +31,7 @@ struct runtime_metrics {
 // A live fiber, as it was at some moment during the call.
 struct fiber_info {
   fiber_id id;
-  std::string name;       // its first 31 bytes
+  std::string name;  // its first 31 bytes
   task_state state = task_state::ready;
   std::string waits_for;  // text; empty unless parked
   unsigned worker = 0;    // where it ran last
@@ -41,15 +41,16 @@ struct fiber_info {
 // For programs that own their main loop. Neither copied nor moved. Members: any thread.
 class runtime {
  public:
-  // Starts the workers. Throws std::invalid_argument for options that make no sense, and std::system_error if the
-  // kernel refuses the reactor that was asked for.
+  // Starts the workers. Throws std::invalid_argument for options that make no sense, and
+  // std::system_error if the kernel refuses the reactor that was asked for.
   explicit runtime(options = options::from_environment());
   runtime(options, sched::parts);  // for tests, simulators and other reactors
-  ~runtime();  // shutdown(), then joins the workers; a plain thread
+  ~runtime();                      // shutdown(), then joins the workers; a plain thread
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;
 
-  // Starts a fiber, which may run at once on another worker. Throws std::logic_error after shutdown.
+  // Starts a fiber, which may run at once on another worker. Throws std::logic_error after
+  // shutdown.
   template <class F, class... A>
   [[nodiscard]] auto spawn(F&& f, A&&... arguments) {
     return sched::spawn_in(*core_, {}, std::forward<F>(f), std::forward<A>(arguments)...);
@@ -59,20 +60,20 @@ class runtime {
     return sched::spawn_in(*core_, std::move(o), std::forward<F>(f), std::forward<A>(arguments)...);
   }
 
-  // Runs f as a fiber and blocks the calling thread until it has ended; its result, or what it threw. Plain threads
-  // only, any number of times and at once: on a fiber std::logic_error.
+  // Runs f as a fiber and blocks the calling thread until it has ended; its result, or what it
+  // threw. Plain threads only, any number of times and at once: on a fiber std::logic_error.
   template <class F>
   auto block_on(F&& f) {
     sched::refuse_on_fiber("block_on");
     return spawn(std::forward<F>(f)).get();
   }
 
-  // Cancels every fiber and waits until they have ended. Idempotent; spawn then throws std::logic_error. Plain
-  // threads only: on a fiber std::logic_error.
+  // Cancels every fiber and waits until they have ended. Idempotent; spawn then throws
+  // std::logic_error. Plain threads only: on a fiber std::logic_error.
   void shutdown();
-  // The same, but gives up at the limit: false, and fibers() names those that still live. They are abandoned: they never
-  // run again, their destructors do not run, joins of them throw std::future_error(broken_promise), and their memory
-  // is kept until the process ends.
+  // The same, but gives up at the limit: false, and fibers() names those that still live. They are
+  // abandoned: they never run again, their destructors do not run, joins of them throw
+  // std::future_error(broken_promise), and their memory is kept until the process ends.
   template <class Rep, class Period>
   bool shutdown(std::chrono::duration<Rep, Period> limit) {
     return shutdown_before(sched::deadline_after(limit));
@@ -90,8 +91,8 @@ class runtime {
   std::unique_ptr<sched::runtime_core> core_;
 };
 
-// Runs main as the first fiber of a runtime; returns or throws what it does, after every other fiber has been
-// cancelled and has ended. Plain threads only.
+// Runs main as the first fiber of a runtime; returns or throws what it does, after every other
+// fiber has been cancelled and has ended. Plain threads only.
 template <class F>
 auto run(options o, F&& main) {
   sched::refuse_on_fiber("run");

@@ -1,5 +1,6 @@
-// A lock for the few instructions that a primitive needs, which may be released on another stack than it was taken
-// on (sched/README.md, "publish after the switch"). Never held over a system call or user code.
+// A lock for the few instructions that a primitive needs, which may be released on another stack
+// than it was taken on (sched/README.md, "publish after the switch"). Never held over a system call
+// or user code.
 #pragma once
 #include <cstdint>
 

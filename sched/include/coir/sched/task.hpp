@@ -32,9 +32,9 @@ fiber_record& spawn_record(runtime_core&, spawn_options&&, const spawn_request&)
 bool join(fiber_record&, clock::time_point deadline, bool cancellable = true);
 bool cancel(fiber_record&, std::string_view reason) noexcept;
 std::string name_of_task(const fiber_record&);
-[[noreturn]] void rethrow(fiber_record&);            // how it ended, which was not with a value
+[[noreturn]] void rethrow(fiber_record&);  // how it ended, which was not with a value
 std::exception_ptr error_of(fiber_record&);
-void cancel_and_join(fiber_record&) noexcept;        // and report an error that nobody has read
+void cancel_and_join(fiber_record&) noexcept;  // and report an error that nobody has read
 
 template <class F, class... A>
 auto spawn_in(runtime_core& core, spawn_options options, F&& f, A&&... arguments) {
@@ -58,8 +58,9 @@ auto spawn_in(runtime_core& core, spawn_options options, F&& f, A&&... arguments
 
 }  // namespace sched
 
-// The handle of a fiber: owns its result. Move-only; default-constructed and moved-from it has no fiber, and then
-// its members throw std::future_error. cancel: any thread; the rest: one user at a time.
+// The handle of a fiber: owns its result. Move-only; default-constructed and moved-from it has no
+// fiber, and then its members throw std::future_error. cancel: any thread; the rest: one user at a
+// time.
 template <class T>
 class task {
  public:
@@ -71,16 +72,16 @@ class task {
     record_ = std::exchange(other.record_, nullptr);
     return *this;
   }
-  // Cancels and joins, as std::jthread does, whatever is pending on the caller; an error that nobody read goes to
-  // options::on_unhandled.
+  // Cancels and joins, as std::jthread does, whatever is pending on the caller; an error that
+  // nobody read goes to options::on_unhandled.
   ~task() {
     if (record_ != nullptr) sched::cancel_and_join(*record_);
   }
 
   bool valid() const noexcept { return record_ != nullptr; }
 
-  // Waits for the end of the fiber; its value, or its exception. A cancelled one throws coir::cancelled. Once: then
-  // std::future_error(future_already_retrieved).
+  // Waits for the end of the fiber; its value, or its exception. A cancelled one throws
+  // coir::cancelled. Once: then std::future_error(future_already_retrieved).
   T get() {
     sched::fiber_record& f = record();
     sched::join(f, sched::never);
@@ -91,7 +92,8 @@ class task {
     return payload.take();
   }
 
-  std::exception_ptr error() const {  // waits; null: it has a value. Any number of times, also after get
+  std::exception_ptr error()
+      const {  // waits; null: it has a value. Any number of times, also after get
     sched::join(record(), sched::never);
     return sched::error_of(record());
   }
@@ -106,13 +108,14 @@ class task {
   }
 
   bool done() const noexcept { return record_ != nullptr && record_->done(); }
-  // Asks the fiber to end: coir::cancelled is thrown at the blocking call that it is in, or at its next. True if it
-  // had not ended. Idempotent, the first reason stays.
+  // Asks the fiber to end: coir::cancelled is thrown at the blocking call that it is in, or at its
+  // next. True if it had not ended. Idempotent, the first reason stays.
   bool cancel(std::string_view reason = {}) noexcept {
     return record_ != nullptr && sched::cancel(*record_, reason);
   }
   bool cancelled() const noexcept {  // has ended, by its cancellation
-    return done() && record_->ending.load(std::memory_order_relaxed) == sched::task_ending::cancelled;
+    return done() &&
+           record_->ending.load(std::memory_order_relaxed) == sched::task_ending::cancelled;
   }
   task_state state() const noexcept {
     return record_ == nullptr ? task_state::done : record_->state.load(std::memory_order_acquire);
@@ -134,17 +137,18 @@ class task {
   sched::fiber_record* record_ = nullptr;
 };
 
-// Starts f(arguments...) as a fiber of the runtime that runs the caller; arguments as std::thread's. The fiber may
-// run at once on another worker. Throws std::bad_alloc for want of memory for its record, std::invalid_argument for
-// an impossible stack size, and std::system_error(operation_not_permitted) on a plain thread: use runtime::spawn.
+// Starts f(arguments...) as a fiber of the runtime that runs the caller; arguments as
+// std::thread's. The fiber may run at once on another worker. Throws std::bad_alloc for want of
+// memory for its record, std::invalid_argument for an impossible stack size, and
+// std::system_error(operation_not_permitted) on a plain thread: use runtime::spawn.
 template <class F, class... A>
-  requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
+requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
 [[nodiscard]] auto spawn(F&& f, A&&... arguments) {
   return sched::spawn_in(sched::core_of_this_fiber("spawn"), {}, std::forward<F>(f),
                          std::forward<A>(arguments)...);
 }
 template <class F, class... A>
-  requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
+requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
 [[nodiscard]] auto spawn(spawn_options options, F&& f, A&&... arguments) {
   return sched::spawn_in(sched::core_of_this_fiber("spawn"), std::move(options), std::forward<F>(f),
                          std::forward<A>(arguments)...);

@@ -18,10 +18,13 @@ namespace coir::sched {
 template <class F, class... A>
 struct bound {
   template <class G, class... B>
-  explicit bound(G&& f, B&&... b) : function(std::forward<G>(f)), arguments(std::forward<B>(b)...) {}
+  explicit bound(G&& f, B&&... b)
+      : function(std::forward<G>(f)), arguments(std::forward<B>(b)...) {}
   decltype(auto) operator()() {
     return std::apply(
-        [this](A&... a) -> decltype(auto) { return std::invoke(std::move(function), std::move(a)...); },
+        [this](A&... a) -> decltype(auto) {
+          return std::invoke(std::move(function), std::move(a)...);
+        },
         arguments);
   }
   F function;
@@ -40,8 +43,9 @@ struct boxed {
 // The first member of every payload is the error: those who do not know T find it there.
 template <class T>
 struct task_payload {
-  using stored = std::conditional_t<std::is_void_v<T>, std::monostate,
-                                    std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>, T>>;
+  using stored =
+      std::conditional_t<std::is_void_v<T>, std::monostate,
+                         std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>, T>>;
   std::exception_ptr error;
   bool taken = false;
   union {
@@ -70,7 +74,8 @@ inline constexpr std::size_t inline_payload = 480;
 template <class T, class B>
 struct task_kind {
   using function =
-      std::conditional_t<sizeof(B) <= inline_payload && alignof(B) <= payload_alignment, B, boxed<B>>;
+      std::conditional_t<sizeof(B) <= inline_payload && alignof(B) <= payload_alignment, B,
+                         boxed<B>>;
   struct payload : task_payload<T> {
     template <class... P>
     explicit payload(P&&... parts) : run(std::forward<P>(parts)...) {}

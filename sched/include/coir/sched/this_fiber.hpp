@@ -1,4 +1,5 @@
-// What a fiber asks and does about itself. Outside of a fiber: no id, an empty name, nothing ever requested.
+// What a fiber asks and does about itself. Outside of a fiber: no id, an empty name, nothing ever
+// requested.
 #pragma once
 #include <chrono>
 #include <cstddef>
@@ -14,14 +15,16 @@ void sleep_until(clock::time_point);
 
 namespace coir::this_fiber {
 
-// Blocking calls, all three: cancellation strikes there. On a plain thread they yield or block that thread.
+// Blocking calls, all three: cancellation strikes there. On a plain thread they yield or block that
+// thread.
 void yield();  // behind every fiber that is ready on this worker
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> d) {  // 0 or less: yields
   if (sched::saturated(d) <= clock::duration::zero()) return yield();
   sched::sleep_until(sched::deadline_after(d));
 }
-// Never early. Equal deadlines that were set on one worker become ready in the order in which they were set.
+// Never early. Equal deadlines that were set on one worker become ready in the order in which they
+// were set.
 template <class Duration>
 void sleep_until(std::chrono::time_point<std::chrono::steady_clock, Duration> t) {
   sched::sleep_until(sched::deadline_at(t));
@@ -33,7 +36,8 @@ void set_name(std::string);
 
 bool cancel_requested() noexcept;  // a request that has not been thrown
 void check_cancelled();            // throws it, if it may strike now
-bool uncancel() noexcept;          // takes back a request that has not been thrown, but shutdown's; whether there was one
+bool uncancel() noexcept;  // takes back a request that has not been thrown, but shutdown's; whether
+                           // there was one
 
 // Bytes. In use here and now; with options::measure_stacks, the most since this fiber began.
 std::size_t stack_used() noexcept;

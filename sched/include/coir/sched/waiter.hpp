@@ -13,11 +13,26 @@ struct operation;
 
 // What a parked waiter waits for; with an id it makes the rows of runtime::fibers() and dump().
 enum class wait_kind : std::uint8_t {
-  nothing, sleep, mutex, condition, event, semaphore, join, stack,      // id: owner's fiber, or 0
-  read, write, accept, connect, readable, writable, close, connections  // id: descriptor
+  nothing,
+  sleep,
+  mutex,
+  condition,
+  event,
+  semaphore,
+  join,
+  stack,  // id: owner's fiber, or 0
+  read,
+  write,
+  accept,
+  connect,
+  readable,
+  writable,
+  close,
+  connections  // id: descriptor
 };
 
-// What others want of a fiber, as bits of waiter::attention. A fiber looks at the word at each blocking call.
+// What others want of a fiber, as bits of waiter::attention. A fiber looks at the word at each
+// blocking call.
 enum attention : std::uint32_t {
   cancel_requested = 1,  // a request that has not been thrown
   shutting_down = 2,     // the runtime ends: cancellation strikes again and again
@@ -25,8 +40,8 @@ enum attention : std::uint32_t {
   strikes = cancel_requested | shutting_down,
 };
 
-// Lives until its runtime (a thread's: the process) ends and is used again for other fibers, so that late claimers
-// and walkers may always look.
+// Lives until its runtime (a thread's: the process) ends and is used again for other fibers, so
+// that late claimers and walkers may always look.
 struct waiter {
   // In a ready list or a run queue, and then under the gate of that queue's worker.
   waiter* next = nullptr;
@@ -37,7 +52,8 @@ struct waiter {
 
   claim_word claim;
 
-  // The host that runs it, ran it last, or stole it. Written by the thread that makes it ready or steals it.
+  // The host that runs it, ran it last, or stole it. Written by the thread that makes it ready or
+  // steals it.
   std::atomic<host*> home{nullptr};
 
   waiter* cancel_next = nullptr;  // in an inbox of cancellations

@@ -10,8 +10,9 @@
 
 namespace coir {
 
-// As std::condition_variable, for fibers and threads in any mix; waiters are served first come, first served. A wait
-// that is cancelled throws with its lock held again, and a notification that it had been given stays taken.
+// As std::condition_variable, for fibers and threads in any mix; waiters are served first come,
+// first served. A wait that is cancelled throws with its lock held again, and a notification that
+// it had been given stays taken.
 class condition_variable {
  public:
   condition_variable() noexcept = default;
@@ -33,7 +34,8 @@ class condition_variable {
     return wait_before(held, sched::deadline_after(d));
   }
   template <class Rep, class Period, class Predicate>
-  bool wait_for(std::unique_lock<mutex>& held, std::chrono::duration<Rep, Period> d, Predicate until) {
+  bool wait_for(std::unique_lock<mutex>& held, std::chrono::duration<Rep, Period> d,
+                Predicate until) {
     return wait_until(held, sched::deadline_after(d), std::move(until));
   }
   template <class Duration>

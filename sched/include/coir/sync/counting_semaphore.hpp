@@ -32,9 +32,9 @@ class semaphore {
 
 }  // namespace sched
 
-// As std::counting_semaphore, for fibers and threads in any mix. Served first come, first served: a big request is not
-// overtaken by small ones behind it. A cancelled or timed out waiter takes no permit. A count below zero or above
-// Max stops the process with a message.
+// As std::counting_semaphore, for fibers and threads in any mix. Served first come, first served: a
+// big request is not overtaken by small ones behind it. A cancelled or timed out waiter takes no
+// permit. A count below zero or above Max stops the process with a message.
 template <std::ptrdiff_t Max = std::numeric_limits<std::ptrdiff_t>::max()>
 class counting_semaphore {
  public:

@@ -8,8 +8,8 @@
 
 namespace coir {
 
-// For fibers and threads in any mix. set() wakes whoever waits then, even if reset() follows at once. Waits are
-// blocking calls: cancellation strikes there.
+// For fibers and threads in any mix. set() wakes whoever waits then, even if reset() follows at
+// once. Waits are blocking calls: cancellation strikes there.
 class event {
  public:
   event() noexcept = default;

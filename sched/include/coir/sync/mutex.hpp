@@ -7,10 +7,11 @@
 
 namespace coir {
 
-// As std::timed_mutex, for fibers and threads in any mix: std's lock guards work. A waiter parks; unlock hands the
-// mutex to the one that has waited longest. Not recursive: a second lock by its owner, like an unlock by somebody
-// else and a destruction while it is held, stops the process with a message. A blocking call: cancellation strikes
-// in lock() and its timed forms, and then the mutex is not held.
+// As std::timed_mutex, for fibers and threads in any mix: std's lock guards work. A waiter parks;
+// unlock hands the mutex to the one that has waited longest. Not recursive: a second lock by its
+// owner, like an unlock by somebody else and a destruction while it is held, stops the process with
+// a message. A blocking call: cancellation strikes in lock() and its timed forms, and then the
+// mutex is not held.
 class mutex {
  public:
   mutex() noexcept = default;

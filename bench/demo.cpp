@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <exception>
 #include <future>
+#include <optional>
 #include <thread>
 
 #include <coir/coir.hpp>

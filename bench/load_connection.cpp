@@ -17,14 +17,18 @@ std::string text_of(int error) { return std::system_category().message(error); }
 }  // namespace
 
 load_connection::load_connection(std::size_t number, std::size_t size, unsigned depth, const void* address,
-                                 unsigned address_size)
+                                 std::size_t address_size)
     : number_(number), size_(size), started_(depth) {
+  begin_to_connect(address, address_size);
+}
+
+void load_connection::begin_to_connect(const void* address, std::size_t address_size) {
   const auto* to = static_cast<const sockaddr*>(address);
   descriptor_ = ::socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor_ == -1) return fail("socket: " + text_of(errno));
   const int on = 1;
   if (to->sa_family != AF_UNIX) ::setsockopt(descriptor_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (::connect(descriptor_, to, address_size) != 0 && errno != EINPROGRESS)
+  if (::connect(descriptor_, to, static_cast<socklen_t>(address_size)) != 0 && errno != EINPROGRESS)
     fail("connect: " + text_of(errno));
 }
 

@@ -1,6 +1,8 @@
 // One connection of the load client.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,7 +17,7 @@ class load_connection {
   enum class progress { fine, full, failed };  // full: more can be sent once the socket takes it
 
   // Begins to connect; failure() says why if it could not.
-  load_connection(std::size_t number, std::size_t size, unsigned depth, const void* address, unsigned address_size);
+  load_connection(std::size_t number, std::size_t size, unsigned depth, const void* address, std::size_t address_size);
   load_connection(load_connection&& other) noexcept;
   load_connection& operator=(load_connection&&) = delete;
   ~load_connection();
@@ -43,6 +45,7 @@ class load_connection {
   void fail(std::string why);
 
  private:
+  void begin_to_connect(const void* address, std::size_t address_size);
   bool read_some(const load_pattern&, std::span<std::byte> buffer);
 
   std::size_t number_;

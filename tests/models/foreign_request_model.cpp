@@ -124,7 +124,7 @@ struct one_fiber {
 
 TEST_P(foreign_request_model, cancel_and_a_wake_by_another_worker) {
   using model = one_fiber<1>;
-  holds(explore<model>(named("cancel and wake", 2), {{"owner", &model::owner},
+  holds(explore<model>(named("cancel and wake", 2, 1), {{"owner", &model::owner},
                                                      {"granter", &model::granter},
                                                      {"canceller", &model::canceller}},
                        &model::check),
@@ -133,7 +133,7 @@ TEST_P(foreign_request_model, cancel_and_a_wake_by_another_worker) {
 
 TEST_P(foreign_request_model, cancel_and_a_steal) {
   using model = one_fiber<1>;
-  holds(explore<model>(named("cancel and steal", 2), {{"owner", &model::owner},
+  holds(explore<model>(named("cancel and steal", 2, 1), {{"owner", &model::owner},
                                                       {"thief", &model::thief},
                                                       {"canceller", &model::canceller}},
                        &model::check),
@@ -142,7 +142,7 @@ TEST_P(foreign_request_model, cancel_and_a_steal) {
 
 TEST_P(foreign_request_model, cancel_and_a_rescue_from_a_hog) {
   using model = one_fiber<1>;
-  holds(explore<model>(named("cancel and rescue", 2), {{"owner", &model::owner},
+  holds(explore<model>(named("cancel and rescue", 2, 1), {{"owner", &model::owner},
                                                        {"rescuer", &model::rescuer},
                                                        {"canceller", &model::canceller}},
                        &model::check),
@@ -151,7 +151,7 @@ TEST_P(foreign_request_model, cancel_and_a_rescue_from_a_hog) {
 
 TEST_P(foreign_request_model, cancel_of_an_operation_and_a_rescue) {
   using model = one_fiber<1, waits_in::operation>;
-  holds(explore<model>(named("cancel and completion", 2), {{"owner", &model::owner},
+  holds(explore<model>(named("cancel and completion", 2, 1), {{"owner", &model::owner},
                                                            {"rescuer", &model::rescuer},
                                                            {"canceller", &model::canceller}},
                        &model::check),
@@ -160,8 +160,7 @@ TEST_P(foreign_request_model, cancel_of_an_operation_and_a_rescue) {
 
 TEST_P(foreign_request_model, each_of_two_cancellations_is_delivered) {
   using model = one_fiber<2>;
-  auto chosen = named("two cancellations", 1);
-  holds(explore<model>(chosen, {{"owner", &model::owner},
+  holds(explore<model>(named("two cancellations", 1), {{"owner", &model::owner},
                                                        {"granter", &model::granter},
                                                        {"canceller", &model::canceller}},
                        &model::check),

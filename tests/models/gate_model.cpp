@@ -97,7 +97,7 @@ struct impatient_thief {
 
 TEST_P(gate_model, a_thief_without_patience_gives_up_cleanly) {
   using model = impatient_thief;
-  holds(explore<model>(named("gate, no patience", 3), {{"owner", &model::owner},
+  holds(explore<model>(named("gate, no patience", 2), {{"owner", &model::owner},
                                                        {"thief 1", &model::thief},
                                                        {"thief 2", &model::thief}}),
         {"entered", "lost"});

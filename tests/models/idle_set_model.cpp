@@ -84,10 +84,12 @@ struct pushed_work {
     if (!idle.retract(me)) searching = true;
   }
 
-  // Pushes made meanwhile have relied on this searcher: worker::end_search.
+  // Pushes made meanwhile have relied on this searcher: worker::end_search. The pushers' fence is the
+  // light one, so this look needs the heavy one, as the look of a worker that falls asleep does.
   void end_search() {
-    if (idle.stop_searching() && length.load(std::memory_order_relaxed) != 0)
-      ring(idle.pick_for_work());
+    if (!idle.stop_searching() || !idle.anyone_sleeps()) return;
+    explorer_atomics::heavy_fence();
+    if (length.load(std::memory_order_relaxed) != 0) ring(idle.pick_for_work());
   }
 
   void work(unsigned me) {
@@ -127,7 +129,7 @@ TEST_P(idle_set_model, a_worker_pushes_and_another_sleeps) {
 TEST_P(idle_set_model, a_worker_pushes_twice_and_two_sleep) {
   using model = pushed_work<3, pusher_is::worker, 2>;
   holds(explore<model>(
-            named("idle, two sleepers", 1),
+            named("idle, two sleepers", 2, 1),
             {{"pusher", &model::pusher}, {"taker", &model::taker}, {"other", &model::other_taker}},
             &model::check),
         {"slept", "saw it at the second look", "a sleeper is picked"});
@@ -136,7 +138,7 @@ TEST_P(idle_set_model, a_worker_pushes_twice_and_two_sleep) {
 TEST_P(idle_set_model, a_foreign_thread_pushes_and_two_sleep) {
   using model = pushed_work<2, pusher_is::foreign_thread, 2>;
   holds(explore<model>(
-            named("idle, foreign thread", 1),
+            named("idle, foreign thread", 2, 1),
             {{"pusher", &model::pusher}, {"taker", &model::taker}, {"other", &model::other_taker}},
             &model::check),
         {"slept", "saw it at the second look", "a sleeper is picked", "enough search"});
@@ -213,7 +215,7 @@ struct churn {
 
 TEST_P(idle_set_model, a_sleeper_is_picked_or_retracts_itself) {
   holds(explore<churn>(
-            named("idle, churn", 1),
+            named("idle, churn", 2, 1),
             {{"first", &churn::first}, {"second", &churn::second}, {"picker", &churn::picker}},
             &churn::check),
         {"picked", "retracted"});

@@ -176,6 +176,8 @@ fiber_record& runtime_core::spawn(spawn_options&& o, const spawn_request& r) {
           ? default_stack_pages_
           : static_cast<std::uint32_t>(fiber::stack_pool::rounded(o.stack_size) / 4096);
   const std::uint32_t size_class = record_store::class_for(r.payload_size);
+  if (in_forked_child()) [[unlikely]]
+    throw std::logic_error("coir: a runtime does not survive fork(2): make one in the child");
   worker* w = this_worker();
   fiber_record& f = w != nullptr ? w->allocate(size_class) : records.allocate(size_class);
   try {
@@ -384,6 +386,12 @@ void runtime_core::cancel_all() noexcept {
 bool runtime_core::shutdown(clock::time_point limit, const std::function<void()>& late) {
   std::lock_guard one_at_a_time(shutdown_mutex_);
   if (stopped_) return !abandoned_;
+  if (in_forked_child()) {
+    // Its threads are the parent's: they can be neither joined nor detached here.
+    static_cast<void>(new std::vector<std::thread>(std::move(threads_)));
+    abandoned_ = stopped_ = true;
+    return false;
+  }
   refusing.store(true, std::memory_order_seq_cst);  // 1
   std_atomics::heavy_fence();
   cancel_all();  // 2

@@ -14,6 +14,7 @@
 #include <coir/sched/parts.hpp>
 #include <coir/sched/spawn_options.hpp>
 
+#include "fork_guard.hpp"
 #include "idle_set.hpp"
 #include "injector.hpp"
 #include "record_store.hpp"
@@ -44,6 +45,7 @@ class runtime_core {
   // In steps; sched/README.md. False: the limit passed, and the fibers that still live are
   // abandoned. Calls `late` before that.
   bool shutdown(clock::time_point limit, const std::function<void()>& late);
+  bool in_forked_child() const noexcept { return fork_generation() != made_in_; }
   bool abandoned() const noexcept { return abandoned_; }
   std::size_t hogs() const noexcept { return hogs_; }  // workers whose fiber never returned
   std::uint64_t alive() const noexcept;
@@ -82,6 +84,7 @@ class runtime_core {
   void discard(fiber_record&) noexcept;
   void cancel_all() noexcept;
 
+  const unsigned made_in_ = fork_generation();
   std::uint32_t default_stack_pages_ = 0;
   std::vector<std::thread> threads_;
   std::mutex mutex_;

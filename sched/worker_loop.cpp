@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fatal.hpp"
 #include "runtime_core.hpp"
 #include "visit.hpp"
 #include "worker.hpp"
@@ -48,7 +49,8 @@ void worker::run() {
 // Whatever does not come by itself: messages, deadlines, what others injected, completions.
 void worker::look_around() noexcept {
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-
+  if (core.in_forked_child()) [[unlikely]]
+    fatal("a fiber went on after fork(2): a runtime does not survive it; call exec or _exit");
   io_in_flight_.store(io->in_flight(), std::memory_order_relaxed);
 
   const bool messages = !cancels_.empty() || !requests_.empty() || !arrivals_.empty();

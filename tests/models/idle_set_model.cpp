@@ -94,9 +94,14 @@ struct pushed_work {
 
   void work(unsigned me) {
     for (bool searching = false;;) {
-      // What foreign threads have brought is taken by whoever looks, searching or not.
+      // What foreign threads have brought is taken by whoever looks, searching or not. One that has
+      // announced itself and then sees work is no searcher, but a pusher may have relied on it when
+      // it was: it passes on what it leaves.
       const bool injected = kind == pusher_is::foreign_thread && take();
-      if (injected && !searching) return;
+      if (injected && !searching) {
+        if (length.load(std::memory_order_relaxed) != 0) ring(idle.pick_for_work());
+        return;
+      }
       if (searching || idle.start_searching()) {
         searching = true;
         if (injected || take()) return end_search();

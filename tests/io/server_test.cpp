@@ -1,0 +1,196 @@
+// server: connections, their number, shortage, the end.
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "io_fixture.hpp"
+
+namespace coir::testing {
+namespace {
+
+class server_test : public io_test {};
+INSTANTIATE_TEST_SUITE_P(rungs, server_test, every_rung(), rung_name);
+
+void echo(tcp_stream s) {
+  char buffer[4096];
+  while (const std::size_t n = s.read_some(buffer)) s.write(std::string_view(buffer, n));
+}
+bool echoes(tcp_stream& s) {
+  char buffer[4];
+  s.write("ping");
+  s.read_exactly(buffer);
+  return std::string_view(buffer, 4) == "ping";
+}
+double cpu_seconds() {
+  rusage u{};
+  ::getrusage(RUSAGE_SELF, &u);
+  return static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+         1e-6 * static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+TEST_P(server_test, serves_many_connections_and_stops) {
+  on_fiber([] {
+    server s(tcp_listener::bind(any_port), echo);
+    const endpoint at = s.listener().local();
+    auto serving = spawn([&] { s.serve(); });
+    std::vector<task<void>> clients;
+    for (int c = 0; c < 50; ++c)
+      clients.push_back(spawn([at] {
+        auto stream = tcp_stream::connect(at);
+        for (int i = 0; i < 20; ++i) EXPECT_TRUE(echoes(stream));
+      }));
+    for (auto& c : clients) c.get();
+    s.stop(10s);
+    serving.get();
+    s.stop(0s);
+    EXPECT_EQ(error_of([&] { tcp_stream::connect(at); }), std::errc::connection_refused);
+  });
+}
+
+TEST_P(server_test, stop_lets_handlers_finish_within_the_grace) {
+  on_fiber([] {
+    std::atomic<int> finished{0};
+    server s(tcp_listener::bind(any_port), [&](tcp_stream) {
+      this_fiber::sleep_for(50ms);
+      ++finished;
+    });
+    auto serving = spawn([&] { s.serve(); });
+    auto c = tcp_stream::connect(s.listener().local());
+    this_fiber::sleep_for(20ms);
+    s.stop(10s);
+    EXPECT_EQ(finished.load(), 1);
+    serving.get();
+  });
+}
+
+TEST_P(server_test, stop_cancels_handlers_after_the_grace) {
+  on_fiber([] {
+    std::atomic<int> cancelled_handlers{0};
+    server s(tcp_listener::bind(any_port), [&](tcp_stream stream) {
+      try {
+        echo(std::move(stream));
+      } catch (const cancelled&) {
+        ++cancelled_handlers;
+        throw;
+      }
+    });
+    auto serving = spawn([&] { s.serve(); });
+    std::vector<tcp_stream> clients;
+    for (int i = 0; i < 5; ++i) {
+      clients.push_back(tcp_stream::connect(s.listener().local()));
+      EXPECT_TRUE(echoes(clients.back()));
+    }
+    const auto start = clock::now();
+    s.stop(30ms);
+    EXPECT_GE(clock::now() - start, 30ms);
+    EXPECT_EQ(cancelled_handlers.load(), 5);
+    serving.get();
+    char buffer[1];
+    for (auto& c : clients) EXPECT_EQ(c.read_some(buffer), 0U);
+  });
+}
+
+TEST_P(server_test, a_cancelled_serve_takes_its_handlers_along) {
+  on_fiber([] {
+    server s(tcp_listener::bind(any_port), echo);
+    auto serving = spawn([&] { s.serve(); });
+    auto c = tcp_stream::connect(s.listener().local());
+    EXPECT_TRUE(echoes(c));
+    serving.cancel();
+    EXPECT_THROW(serving.get(), cancelled);
+    char buffer[1];
+    EXPECT_EQ(c.read_some(buffer), 0U);
+  });
+}
+
+TEST_P(server_test, never_serves_more_than_its_limit) {
+  on_fiber([] {
+    std::atomic<int> now{0}, most{0};
+    server s(
+        tcp_listener::bind(any_port),
+        [&](tcp_stream stream) {
+          const int n = ++now;
+          for (int m = most.load(); m < n && !most.compare_exchange_weak(m, n);) {
+          }
+          echo(std::move(stream));
+          --now;
+        },
+        {.max_connections = 3});
+    auto serving = spawn([&] { s.serve(); });
+    std::vector<task<void>> clients;
+    for (int c = 0; c < 20; ++c)
+      clients.push_back(spawn([at = s.listener().local()] {
+        auto stream = tcp_stream::connect(at);
+        EXPECT_TRUE(echoes(stream));
+        this_fiber::sleep_for(2ms);
+      }));
+    for (auto& c : clients) c.get();
+    EXPECT_EQ(most.load(), 3);
+    s.stop(10s);
+    serving.get();
+  });
+}
+
+TEST_P(server_test, a_handlers_error_ends_its_connection_alone) {
+  std::atomic<int> reported{0};
+  unhandled = [&](std::exception_ptr, std::string_view) { ++reported; };
+  on_fiber([&] {
+    server s(tcp_listener::bind(any_port), [](tcp_stream stream) {
+      char buffer[4];
+      stream.read_exactly(buffer);
+      if (buffer[0] == 'b') throw std::runtime_error("bad");
+      stream.write(std::string_view(buffer, 4));
+    });
+    auto serving = spawn([&] { s.serve(); });
+    auto good = tcp_stream::connect(s.listener().local());
+    auto bad = tcp_stream::connect(s.listener().local());
+    bad.write("bad!");
+    char buffer[1];
+    EXPECT_EQ(bad.read_some(buffer), 0U);
+    EXPECT_TRUE(echoes(good));
+    EXPECT_TRUE(eventually_on_fiber([&] { return reported.load() == 1; }));
+    s.stop(10s);
+    serving.get();
+  });
+}
+
+TEST_P(server_test, without_descriptors_it_waits_quietly_and_recovers) {
+  on_fiber([] {
+    std::atomic<int> reports{0};
+    server s(tcp_listener::bind(any_port), echo, {.on_shortage = [&](std::error_code e) {
+               EXPECT_EQ(e, std::errc::too_many_files_open);
+               ++reports;
+             }});
+    auto serving = spawn([&] { s.serve(); });
+    std::vector<int> hoard;
+    rlimit usual{};
+    ::getrlimit(RLIMIT_NOFILE, &usual);
+    const rlimit few{open_descriptors() + 20, usual.rlim_max};
+    tcp_stream first = tcp_stream::connect(s.listener().local());
+    EXPECT_TRUE(echoes(first));
+    const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    for (int fd; (fd = ::dup(0)) >= 0;) hoard.push_back(fd);
+    const endpoint at = s.listener().local();
+    EXPECT_EQ(::connect(client, static_cast<const sockaddr*>(at.native()), static_cast<socklen_t>(at.native_size())),
+              0);
+    EXPECT_TRUE(eventually_on_fiber([&] { return reports.load() == 1; }));
+    const double cpu = cpu_seconds();
+    this_fiber::sleep_for(500ms);
+    if (!sanitized) EXPECT_LT(cpu_seconds() - cpu, 0.5 * 0.05);
+    EXPECT_TRUE(echoes(first));
+    for (const int fd : hoard) ::close(fd);
+    ::setrlimit(RLIMIT_NOFILE, &usual);
+    const auto start = clock::now();
+    auto second = tcp_stream::adopt(client);
+    EXPECT_TRUE(echoes(second));
+    EXPECT_LT(clock::now() - start, 1200ms);
+    EXPECT_EQ(reports.load(), 1);
+    first.close();
+    second.close();
+    s.stop(10s);
+    serving.get();
+  });
+}
+
+}  // namespace
+}  // namespace coir::testing

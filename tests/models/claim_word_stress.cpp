@@ -1,0 +1,80 @@
+// Brute force on the claim word: a waiter and three claimers who are all after the same wait, and who
+// often come too late for it.
+#include <coir/sched/claim_word.hpp>
+
+#include <array>
+#include <gtest/gtest.h>
+#include <thread>
+
+#include "stress.hpp"
+
+namespace {
+
+using namespace coir::sched;
+
+struct shared_wait {
+  claim_word word;
+  std::atomic<wait_generation> published{0};
+  std::atomic<bool> over{false};
+  std::array<std::uint64_t, 6> answers{};  // each claimer's, read by the waiter that it has won
+};
+
+struct claimer_report {
+  std::uint64_t won = 0, lost = 0;
+};
+
+void claim_often(shared_wait& shared, outcome how, claimer_report& report) {
+  stress::random_source random(static_cast<std::uint64_t>(how));
+  wait_generation last = 0;
+  for (unsigned turn = 0; !shared.over.load(std::memory_order_relaxed); ++turn) {
+    const auto now = shared.published.load(std::memory_order_acquire);
+    if (now == last) {
+      std_atomics::pause(turn);
+      continue;
+    }
+    turn = 0;
+    last = now;
+    random.dawdle(100);
+    shared.answers[static_cast<std::size_t>(how)] = now;
+    ++(shared.word.claim(now, how) ? report.won : report.lost);
+  }
+}
+
+TEST(claim_word_stress, each_wait_has_one_winner_and_the_waiter_knows_which) {
+  shared_wait shared;
+  std::array<claimer_report, 3> reports;
+  std::array<std::uint64_t, 6> seen{};
+  std::thread granter(claim_often, std::ref(shared), outcome::granted, std::ref(reports[0]));
+  std::thread timer(claim_often, std::ref(shared), outcome::timed_out, std::ref(reports[1]));
+  std::thread canceller(claim_often, std::ref(shared), outcome::cancelled, std::ref(reports[2]));
+
+  std::uint64_t waits = 0, stale = 0;
+  stress::random_source random(9);
+  const auto end = stress::steady::now() + stress::budget(1);
+  for (; waits % 64 != 0 || stress::steady::now() < end; ++waits) {
+    const auto wait = shared.word.begin();
+    shared.published.store(wait, std::memory_order_release);
+    ASSERT_TRUE(stress::eventually([&] { return shared.word.state() != outcome::waiting; }));
+    const auto how = static_cast<std::size_t>(shared.word.finish());
+    ++seen[how];
+    stale += shared.answers[how] != wait;
+    random.dawdle(20);
+  }
+  shared.over = true;
+  granter.join();
+  timer.join();
+  canceller.join();
+
+  EXPECT_EQ(stale, 0u);
+  EXPECT_EQ(seen[static_cast<std::size_t>(outcome::granted)], reports[0].won);
+  EXPECT_EQ(seen[static_cast<std::size_t>(outcome::timed_out)], reports[1].won);
+  EXPECT_EQ(seen[static_cast<std::size_t>(outcome::cancelled)], reports[2].won);
+  EXPECT_EQ(reports[0].won + reports[1].won + reports[2].won, waits);
+  stress::each_happens("claim word", {{"granted", reports[0].won},
+                                      {"timed out", reports[1].won},
+                                      {"cancelled", reports[2].won},
+                                      {"claim lost", reports[0].lost + reports[1].lost +
+                                                         reports[2].lost}});
+}
+
+}  // namespace

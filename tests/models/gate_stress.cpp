@@ -1,0 +1,93 @@
+// Brute force on the gate: an owner that comes and goes as fast as it can, and two thieves.
+#include "sched/gate.hpp"
+
+#include <gtest/gtest.h>
+#include <thread>
+
+#include "stress.hpp"
+
+namespace {
+
+using namespace coir::sched;
+
+class gate_stress : public stress::with_both_fences {};
+
+INSTANTIATE_TEST_SUITE_P(fences, gate_stress, testing::Bool(), stress::name_of_fences);
+
+struct guarded {
+  gate door;
+  // Behind the door, and plain on purpose.
+  long queued = 0;
+  int occupants = 0;
+  long intrusions = 0;
+
+  void come_in() {
+    if (++occupants != 1) ++intrusions;
+  }
+  void go_out() {
+    if (--occupants != 0) ++intrusions;
+  }
+};
+
+struct thief_report {
+  std::uint64_t stolen = 0, nothing = 0, lost = 0;
+};
+
+void steal(guarded& shared, std::atomic<bool>& over, std::uint64_t seed, thief_report& report) {
+  stress::random_source random(seed);
+  while (!over.load(std::memory_order_relaxed)) {
+    random.dawdle(200);
+    if (shared.door.try_break_in(random.below(64)) == break_in::lost) {
+      ++report.lost;
+      continue;
+    }
+    shared.come_in();
+    const long half = (shared.queued + 1) / 2;
+    shared.queued -= half;
+    report.stolen += static_cast<std::uint64_t>(half);
+    report.nothing += half == 0;
+    random.dawdle(20);
+    shared.go_out();
+    shared.door.break_out();
+  }
+}
+
+TEST_P(gate_stress, nothing_is_lost_and_nobody_meets_another_inside) {
+  guarded shared;
+  std::atomic<bool> over{false};
+  thief_report reports[2];
+  std::thread first(steal, std::ref(shared), std::ref(over), 1, std::ref(reports[0]));
+  std::thread second(steal, std::ref(shared), std::ref(over), 2, std::ref(reports[1]));
+
+  stress::random_source random(3);
+  std::uint64_t pushed = 0, kept = 0;
+  const auto end = stress::steady::now() + stress::budget(2);
+  for (std::uint64_t turn = 0; turn % 256 != 0 || stress::steady::now() < end; ++turn) {
+    shared.door.enter();
+    shared.come_in();
+    if (random.below(3) == 0) {
+      ++shared.queued;
+      ++pushed;
+    } else if (shared.queued > 0) {
+      --shared.queued;
+      ++kept;
+    }
+    if (random.below(64) == 0) random.dawdle(400);
+    shared.go_out();
+    shared.door.leave();
+    if (random.below(64) == 0) random.dawdle(400);
+  }
+  over = true;
+  first.join();
+  second.join();
+
+  EXPECT_EQ(shared.intrusions, 0);
+  const std::uint64_t stolen = reports[0].stolen + reports[1].stolen;
+  EXPECT_EQ(kept + stolen + static_cast<std::uint64_t>(shared.queued), pushed);
+  stress::each_happens(GetParam() ? "gate, asymmetric" : "gate, fallback",
+                       {{"stolen", stolen},
+                        {"nothing there", reports[0].nothing + reports[1].nothing},
+                        {"lost", reports[0].lost + reports[1].lost}});
+}
+
+}  // namespace

@@ -32,6 +32,11 @@ void visit::take_arrivals(worker& own) noexcept {
 void visit::take_cancels(worker& of) noexcept {
   for (waiter* w = of.cancels_.take(); w != nullptr;) {
     waiter* const after = w->cancel_next;
+    if (to_release_ == most_cancels) {  // unread, so it is still posted
+      of.cancels_.push(*w);
+      w = after;
+      continue;
+    }
     // Who asks from now on posts a message of its own; who asked before is answered by this one.
     w->attention.fetch_and(~std::uint32_t{cancel_posted}, std::memory_order_acq_rel);
     // The wait first, then the flag: if the flag was taken meanwhile, the wait is another one, and
@@ -44,13 +49,14 @@ void visit::take_cancels(worker& of) noexcept {
     } else if (wait.state == outcome::operating && !owner) {
       again(*w, &of);  // only the owner can reach its ring
     } else {
-      if (asked && wait.cancellable) {
+      // What runs on a hog may have begun a wait and not parked: its park() will see the flag.
+      if (asked && wait.cancellable && of.running != w) {
         if (wait.state == outcome::operating)
           of.stop(*w, operation::stop::cancellation);
         else if (w->claim.claim(wait.generation, outcome::cancelled))
           ready_.push(*w);
       }
-      w->cancel_next = std::exchange(released_, w);
+      give_up(*w);
     }
     w = after;
   }
@@ -60,7 +66,7 @@ void visit::take_cancels(worker& of) noexcept {
 // under way already.
 void visit::again(waiter& w, worker* into) noexcept {
   if (w.attention.fetch_or(cancel_posted, std::memory_order_acq_rel) & cancel_posted)
-    w.cancel_next = std::exchange(released_, &w);
+    give_up(w);
   else if (into != nullptr)
     into->cancels_.push(w);
   else
@@ -112,16 +118,20 @@ bool visit::finish() noexcept {
   if (!arrived_.empty())
     std_atomics::fence();  // between the new home and the next step: worker::adopt
   while (waiter* w = arrived_.pop()) by_.ready(static_cast<fiber_record&>(*w), false);
-  while (waiter* w = ready_.pop()) by_.ready(static_cast<fiber_record&>(*w), false);
+  while (waiter* w = ready_.pop()) {
+    auto& f = static_cast<fiber_record&>(*w);
+    host* const home = f.home.load(std::memory_order_relaxed);
+    if (f.pinned && home != &by_)
+      home->unpark(f);  // it waited behind a hog, and goes on waiting there
+    else
+      by_.ready(f, false);
+  }
   while (waiter* w = forwarded_) {
     forwarded_ = w->cancel_next;
     auto& f = static_cast<fiber_record&>(*w);
     static_cast<worker*>(f.home.load(std::memory_order_relaxed))->post_cancel(f);
   }
-  while (waiter* w = released_) {
-    released_ = w->cancel_next;
-    release(static_cast<fiber_record&>(*w));
-  }
+  while (to_release_ != 0) release(static_cast<fiber_record&>(*released_[--to_release_]));
   while (request* r = handled_) {
     handled_ = r->inbox_next;
     r->handled(*r);

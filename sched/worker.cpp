@@ -72,6 +72,7 @@ void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
   w.finish_switch();
   fiber_record& f = *w.current();
   if (f.attention.load(std::memory_order_acquire) & strikes) {
+    f.shields = 1;  // a destructor that waits is not cancelled: nobody would catch it
     f.functions->drop(f);
     f.ending.store(task_ending::cancelled, std::memory_order_relaxed);
   } else {

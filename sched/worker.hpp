@@ -120,6 +120,7 @@ class worker final : public host, private fiber::carrier {
   bool steal_from(worker& victim, bool from_hog) noexcept;
   void rescue(worker& hog) noexcept;
   void end_watch() noexcept;
+  void ask_for_sentinel() noexcept;
 
   // The owner's own.
   fiber::context loop_;
@@ -129,6 +130,7 @@ class worker final : public host, private fiber::carrier {
   std::uint32_t ticks_left_ = 0;
   std::uint32_t next_uses_ = 0;
   bool searching_ = false;
+  bool slept_ = false;  // since something was run
   const bool scatters_;
   std::uint32_t random_;
   std::uint32_t stacks_freed_ = 0;   // since the starving were last looked at

@@ -39,7 +39,10 @@ void worker::detach() noexcept {
 void worker::run() {
   while (!core.leaving.load(std::memory_order_acquire)) {
     look_around();
-    if (searching_ && length_.load(std::memory_order_relaxed) != 0) end_search();
+    if (length_.load(std::memory_order_relaxed) != 0) {
+      if (searching_) end_search();
+      if (slept_) ask_for_sentinel();
+    }
     if (run_ready(ticks_a_turn)) continue;
     if (search()) continue;
     sleep();
@@ -77,7 +80,8 @@ void worker::look_around() noexcept {
   stacks_freed_ = 0;
 
   // A lone worker that has run dry submits and waits in one system call instead: sleep().
-  if (io->busy() && (core.workers.size() > 1 || length_.load(std::memory_order_relaxed) != 0)) {
+  const bool lone = core.workers.size() == 1;  // then nobody else touches its run-next slot
+  if (io->busy() && (!lone || length_.load(std::memory_order_relaxed) != 0 || next_ != nullptr)) {
     ready_list done;
     io->poll(done);
     take_in(done);
@@ -144,6 +148,7 @@ void worker::sleep() noexcept {
   lost_searches_ = 0;
   asleep_.store(false, std::memory_order_relaxed);
   if (!core.idle.retract(index)) searching_ = true;
+  slept_ = true;
   take_in(done);
 }
 
@@ -156,11 +161,15 @@ clock::time_point worker::wake_up_time() noexcept {
   unsigned none = idle_set::nobody;
   if (!core.sentinel.compare_exchange_strong(none, index, std::memory_order_acquire)) return own;
   // Everybody sleeps and no other loop has turned since the last look: no more looks until somebody
-  // wakes.
+  // wakes. The slot is given up first and the sleepers counted after that, because who wakes does it
+  // the other way round: it leaves the sleepers, then looks for a sentinel.
   const std::uint64_t turns = core.turns_of_all() - this->turns();
   if (core.idle.sleeping() == core.workers.size() && turns == turns_at_watch_) {
     core.sentinel.store(idle_set::nobody, std::memory_order_release);
-    return own;
+    std_atomics::fence();
+    if (core.idle.sleeping() == core.workers.size()) return own;
+    none = idle_set::nobody;
+    if (!core.sentinel.compare_exchange_strong(none, index, std::memory_order_acquire)) return own;
   }
   turns_at_watch_ = turns;
   for (auto& w : core.workers) w->turns_seen_ = w->turns_.load(std::memory_order_relaxed);
@@ -168,17 +177,21 @@ clock::time_point worker::wake_up_time() noexcept {
 }
 
 void worker::end_watch() noexcept {
-  if (core.workers.size() == 1) return;
-  if (core.sentinel.load(std::memory_order_relaxed) == index) {
-    for (auto& w : core.workers) {
-      const bool hog = w.get() != this && !w->asleep_.load(std::memory_order_relaxed) &&
-                       w->turns_.load(std::memory_order_relaxed) == w->turns_seen_;
-      if (hog) rescue(*w);
-    }
-    core.sentinel.store(idle_set::nobody, std::memory_order_release);
-  } else if (core.sentinel.load(std::memory_order_relaxed) == idle_set::nobody) {
-    wake_one();  // the first to wake after all had slept: somebody has to watch over it
+  if (core.sentinel.load(std::memory_order_relaxed) != index) return;
+  for (auto& w : core.workers) {
+    const bool hog = w.get() != this && !w->asleep_.load(std::memory_order_relaxed) &&
+                     w->turns_.load(std::memory_order_relaxed) == w->turns_seen_;
+    if (hog) rescue(*w);
   }
+  core.sentinel.store(idle_set::nobody, std::memory_order_release);
+}
+
+// Awake again, and about to run something: somebody has to watch over it.
+void worker::ask_for_sentinel() noexcept {
+  slept_ = false;
+  if (core.workers.size() == 1) return;
+  std_atomics::fence();  // after leaving the sleepers: wake_up_time has the other half
+  if (core.sentinel.load(std::memory_order_relaxed) == idle_set::nobody) wake_one();
 }
 
 }  // namespace coir::sched

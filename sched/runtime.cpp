@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <mutex>
 #include <ostream>
 #include <stdexcept>
 
@@ -85,7 +86,11 @@ runtime::~runtime() {
   if (core_->hogs() != 0)
     std::fprintf(stderr, "coir: ~runtime leaves %zu workers behind whose fiber never returned\n",
                  core_->hogs());
-  core_.release();  // what was abandoned may still be found by a late wake or completion  // NOLINT
+  // What was abandoned may still be found by a late wake or completion: it stays, and reachable.
+  static std::mutex mutex;
+  static auto& kept = *new std::vector<std::unique_ptr<sched::runtime_core>>;
+  std::lock_guard lock(mutex);
+  kept.push_back(std::move(core_));
 }
 
 void runtime::shutdown() {

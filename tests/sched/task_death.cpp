@@ -1,0 +1,46 @@
+// Misuse that stops the process, with a message, in every build type.
+#include <coir/sync/event.hpp>
+
+#include "runtime_fixture.hpp"
+
+namespace coir::testing {
+namespace {
+
+// A task that knows its own handle.
+void join_oneself(unsigned workers) {
+  auto r = make_runtime(workers);
+  auto self = std::make_shared<task<void>>();
+  event known;
+  *self = r->spawn([&, self] {
+    known.wait();
+    self->wait();
+  });
+  known.set();
+  self->wait();
+}
+
+TEST(task_death, joining_oneself) {
+  ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_DEATH(join_oneself(1), "coir: fiber [0-9]+ joins itself");
+  EXPECT_DEATH(join_oneself(4), "coir: fiber [0-9]+ joins itself");
+}
+
+TEST(task_death, destroying_ones_own_handle) {
+  ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_DEATH(
+      {
+        auto r = make_runtime(2);
+        auto* self = new task<void>;
+        event known;
+        *self = r->spawn([&] {
+          known.wait();
+          delete self;
+        });
+        known.set();
+        this_fiber::sleep_for(5s);
+      },
+      "coir: fiber [0-9]+ joins itself");
+}
+
+}  // namespace
+}  // namespace coir::testing

@@ -1,0 +1,150 @@
+// An error that nobody reads is reported once, with the name of its fiber.
+#include <coir/sched/cancelled.hpp>
+#include <coir/sync/event.hpp>
+#include <coir/sync/mutex.hpp>
+
+#include <algorithm>
+#include <mutex>
+
+#include "runtime_fixture.hpp"
+
+namespace coir::testing {
+namespace {
+
+class unhandled_test : public runtime_test {
+ protected:
+  unhandled_test() {
+    opts.on_unhandled = [this](const std::exception_ptr& error, std::string_view name) {
+      std::lock_guard lock(lock_);
+      try {
+        std::rethrow_exception(error);
+      } catch (const std::exception& e) {
+        reports_.push_back(std::string(name) + ": " + e.what());
+      } catch (...) {
+        reports_.push_back(std::string(name) + ": unknown");
+      }
+    };
+  }
+  std::vector<std::string> reports() {
+    std::lock_guard lock(lock_);
+    return reports_;
+  }
+  void expect_reports(std::vector<std::string> expected) {
+    EXPECT_TRUE(eventually([&] { return reports().size() >= expected.size(); }, 3s));
+    std::this_thread::sleep_for(1ms);
+    EXPECT_EQ(reports(), expected);
+  }
+  static spawn_options named(const char* name) {
+    return {.name = name, .stack_size = 0, .pinned = false};
+  }
+
+ private:
+  std::mutex lock_;
+  std::vector<std::string> reports_;
+};
+INSTANTIATE_TEST_SUITE_P(, unhandled_test, every_setting(), name_of);
+
+TEST_P(unhandled_test, of_a_detached_task) {
+  rt().spawn(named("lost"), [] { throw std::runtime_error("boom"); }).detach();
+  expect_reports({"lost: boom"});
+  EXPECT_EQ(rt().block_on([] { return 1; }), 1) << "the runtime goes on";
+}
+
+TEST_P(unhandled_test, of_a_task_whose_handle_goes) {
+  on_fiber([] {
+    auto t = spawn(named("dropped"), [] { throw 7; });
+    t.wait();
+    EXPECT_TRUE(t.done());
+  });
+  expect_reports({"dropped: unknown"});
+}
+
+TEST_P(unhandled_test, not_of_an_error_that_was_read) {
+  on_fiber([] {
+    auto got = spawn(named("got"), [] { throw std::runtime_error("read"); });
+    EXPECT_THROW(got.get(), std::runtime_error);
+    auto seen = spawn(named("seen"), [] { throw std::runtime_error("read"); });
+    EXPECT_NE(seen.error(), nullptr);
+  });
+  expect_reports({});
+}
+
+TEST_P(unhandled_test, not_of_a_task_that_was_cancelled) {
+  on_fiber([] {
+    auto t = spawn(named("cancelled"), [] { event().wait(); });
+    t.cancel();
+    t.wait();
+    spawn(named("never ran"), [] {}).cancel();
+  });
+  expect_reports({});
+}
+
+TEST_P(unhandled_test, of_one_that_fails_while_it_is_cancelled) {
+  on_fiber([] {
+    auto t = spawn(named("clumsy"), [] {
+      try {
+        event().wait();
+      } catch (const cancelled&) {
+        throw std::runtime_error("on the way out");
+      }
+    });
+    while (t.state() != task_state::parked) this_fiber::yield();
+  });
+  expect_reports({"clumsy: on the way out"});
+}
+
+TEST_P(unhandled_test, each_once_when_many_fail_at_once) {
+  on_fiber([] {
+    for (int i = 0; i < 100; ++i) spawn([] { throw std::runtime_error("x"); }).detach();
+  });
+  expect_reports(std::vector<std::string>(100, ": x"));
+}
+
+TEST_P(unhandled_test, without_a_handler_it_is_a_line_on_stderr) {
+  opts.on_unhandled = nullptr;
+  ::testing::internal::CaptureStderr();
+  rt().spawn(named("talker"), [] { throw std::runtime_error("read me"); }).detach();
+  EXPECT_TRUE(eventually([&] { return rt().metrics().fibers_alive == 0; }));
+  stop();
+  const std::string text = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("'talker'"), std::string::npos) << text;
+  EXPECT_NE(text.find("read me"), std::string::npos) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+}
+
+TEST_P(unhandled_test, a_handler_that_throws_does_no_harm) {
+  opts.on_unhandled = [](const std::exception_ptr&, std::string_view) { throw 1; };
+  ::testing::internal::CaptureStderr();
+  rt().spawn([] { throw 2; }).detach();
+  EXPECT_TRUE(eventually([&] { return rt().metrics().fibers_alive == 0; }));
+  stop();
+  EXPECT_NE(::testing::internal::GetCapturedStderr().find("on_unhandled"), std::string::npos);
+}
+
+TEST_P(unhandled_test, the_last_reference_may_be_a_late_cancellations) {
+  // The result of a task whose only reference was in an inbox is destroyed by the worker itself, on no fiber.
+  struct waits {
+    mutex* m;
+    explicit waits(mutex* held) : m(held) {}
+    waits(waits&& other) noexcept : m(std::exchange(other.m, nullptr)) {}
+    ~waits() {
+      if (m == nullptr) return;
+      m->lock();
+      m->unlock();
+    }
+  };
+  mutex m;
+  std::atomic<bool> started{false}, go{false};
+  auto t = rt().spawn([&] {
+    started = true;
+    while (!go) std::this_thread::yield();
+    return waits(&m);
+  });
+  EXPECT_TRUE(eventually([&] { return started.load(); }));
+  t.cancel();
+  t.detach();
+  go = true;
+}
+
+}  // namespace
+}  // namespace coir::testing

@@ -1,4 +1,5 @@
-// Measures what needs no network: a line `name value unit` for each figure. README.md says what each means.
+// Measures what needs no network: a line `name value unit` for each figure. README.md says what
+// each means.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -38,7 +39,8 @@ settings settings_from(const flags& f) {
 }
 
 bool is_known(const std::string& word) {
-  return std::any_of(workloads.begin(), workloads.end(), [&](const workload& w) { return word == w.name; });
+  return std::any_of(workloads.begin(), workloads.end(),
+                     [&](const workload& w) { return word == w.name; });
 }
 
 }  // namespace
@@ -51,7 +53,7 @@ int main(int argc, char** argv) try {
                      {"stack-size", "BYTES", "of each fiber"},
                      {"idle-poll", "US", "how long an idle worker polls before it sleeps"},
                      {"fibers", "N", "yield: 2, 200 or 1000 only; mutex and parked: how many"},
-                     {"count", "N", "how many operations, tasks or sleepers; fork_join: which number"},
+                     {"count", "N", "operations, tasks or sleepers; fork_join: which number"},
                      {"pin", "", "each worker to a processor of its own"},
                      {"here", "", "in this process, not in a child: for profilers"},
                      {"no-reactor", "", "workers without I/O"}});
@@ -65,7 +67,8 @@ int main(int argc, char** argv) try {
   bool good = true;
   for (const workload& w : workloads) {
     const auto& words = given.words();
-    if (words.empty() || std::find(words.begin(), words.end(), w.name) != words.end()) good &= w.run(s);
+    if (words.empty() || std::find(words.begin(), words.end(), w.name) != words.end())
+      good &= w.run(s);
   }
   return good ? 0 : 1;
 } catch (const std::exception& e) {

@@ -34,7 +34,8 @@ void report_between(const moment& begin, const moment& end, bool with_server) {
   report("client_cores", (end.load.cpu_seconds - begin.load.cpu_seconds) / seconds, "cores");
   if (!with_server) return;
   report("server_cores", (end.server_cpu - begin.server_cpu) / seconds, "cores");
-  if (answered > 0) report("server_cpu", (end.server_cpu - begin.server_cpu) * 1e6 / answered, "us");
+  if (answered > 0)
+    report("server_cpu", (end.server_cpu - begin.server_cpu) * 1e6 / answered, "us");
 }
 
 load_options options_from(const flags& f) {
@@ -72,8 +73,9 @@ int main(int argc, char** argv) try {
   load_client client(how);
   if (!client.wait_until_connected(std::chrono::seconds(10))) {
     const load_figures f = client.figures();
-    return fail(f.failed != 0 ? f.first_failure
-                              : "only " + std::to_string(f.connected) + " connections could be made");
+    return fail(f.failed != 0
+                    ? f.first_failure
+                    : "only " + std::to_string(f.connected) + " connections could be made");
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(given.number("warm-up", 300)));
   const moment begin = look(client, server);
@@ -83,7 +85,8 @@ int main(int argc, char** argv) try {
 
   report_between(begin, end, server != 0);
   const load_figures f = client.figures();
-  if (f.failed != 0) return fail(std::to_string(f.failed) + " failed; the first: " + f.first_failure);
+  if (f.failed != 0)
+    return fail(std::to_string(f.failed) + " failed; the first: " + f.first_failure);
   if (f.sent != f.received) return fail("not every byte came back");
   return 0;
 } catch (const std::exception& e) {

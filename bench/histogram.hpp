@@ -1,4 +1,5 @@
-// Counts of durations in buckets that grow with what they count: 32 to an octave, so a value is known to 3 %.
+// Counts of durations in buckets that grow with what they count: 32 to an octave, so that a value
+// is known to 3 %.
 #pragma once
 #include <array>
 #include <atomic>
@@ -10,7 +11,8 @@ namespace bench {
 
 class histogram {
  public:
-  // Two steps of a bucket number: the octave, and 32 parts of it; values below 32 have a bucket each.
+  // Two steps of a bucket number: the octave, and 32 parts of it; values below 32 have a bucket
+  // each.
   static constexpr unsigned parts_bits = 5;
   static constexpr std::size_t buckets = (64 - parts_bits + 1) << parts_bits;
 
@@ -18,19 +20,22 @@ class histogram {
     const auto width = static_cast<unsigned>(std::bit_width(value));
     if (width <= parts_bits) return static_cast<std::size_t>(value);
     const unsigned octave = width - parts_bits;  // 1, 2, ...
-    return (static_cast<std::size_t>(octave) << parts_bits) + static_cast<std::size_t>(value >> (octave - 1)) -
-           (std::size_t{1} << parts_bits);
+    return (static_cast<std::size_t>(octave) << parts_bits) +
+           static_cast<std::size_t>(value >> (octave - 1)) - (std::size_t{1} << parts_bits);
   }
   // The middle of what falls into a bucket.
   static constexpr double value_of(std::size_t bucket) noexcept {
     const std::size_t octave = bucket >> parts_bits;
     if (octave == 0) return static_cast<double>(bucket);
-    const std::uint64_t first = ((bucket & ((std::size_t{1} << parts_bits) - 1)) + (std::uint64_t{1} << parts_bits))
-                                << (octave - 1);
+    const std::uint64_t first =
+        ((bucket & ((std::size_t{1} << parts_bits) - 1)) + (std::uint64_t{1} << parts_bits))
+        << (octave - 1);
     return static_cast<double>(first) + static_cast<double>(std::uint64_t{1} << (octave - 1)) / 2;
   }
 
-  void add(std::uint64_t value, std::uint64_t times = 1) noexcept { counts_[bucket_of(value)] += times; }
+  void add(std::uint64_t value, std::uint64_t times = 1) noexcept {
+    counts_[bucket_of(value)] += times;
+  }
   void add_bucket(std::size_t bucket, std::uint64_t times) noexcept { counts_[bucket] += times; }
 
   std::uint64_t total() const noexcept {

@@ -16,8 +16,8 @@ std::string text_of(int error) { return std::system_category().message(error); }
 
 }  // namespace
 
-load_connection::load_connection(std::size_t number, std::size_t size, unsigned depth, const void* address,
-                                 std::size_t address_size)
+load_connection::load_connection(std::size_t number, std::size_t size, unsigned depth,
+                                 const void* address, std::size_t address_size)
     : number_(number), size_(size), started_(depth) {
   begin_to_connect(address, address_size);
 }

@@ -10,14 +10,14 @@
 
 namespace bench {
 
-// Always true: received <= sent <= due; messages are numbered by their ends, so `due` and `answered` are multiples of
-// the size of a message.
+// Always true: received <= sent <= due; due is a multiple of the size of a message.
 class load_connection {
  public:
   enum class progress { fine, full, failed };  // full: more can be sent once the socket takes it
 
   // Begins to connect; failure() says why if it could not.
-  load_connection(std::size_t number, std::size_t size, unsigned depth, const void* address, std::size_t address_size);
+  load_connection(std::size_t number, std::size_t size, unsigned depth, const void* address,
+                  std::size_t address_size);
   load_connection(load_connection&& other) noexcept;
   load_connection& operator=(load_connection&&) = delete;
   ~load_connection();
@@ -32,12 +32,14 @@ class load_connection {
   void start_message(std::uint64_t now) noexcept;
   progress send_due(const load_pattern&);
 
-  // Reads once into `buffer`. For each message of which the last byte has come: answered(the time when it started).
+  // Reads once into `buffer`. For each message of which the last byte has come: answered(the time
+  // when it started).
   template <class Answered>
   bool receive(const load_pattern& pattern, std::span<std::byte> buffer, Answered&& answered) {
     const std::size_t before = received_ / size_;
     if (!read_some(pattern, buffer)) return false;
-    for (std::uint64_t m = before; m < received_ / size_; ++m) answered(started_[m % started_.size()]);
+    for (std::uint64_t m = before; m < received_ / size_; ++m)
+      answered(started_[m % started_.size()]);
     return true;
   }
 
@@ -52,7 +54,7 @@ class load_connection {
   std::size_t size_;
   int descriptor_ = -1;
   std::uint64_t due_ = 0, sent_ = 0, received_ = 0;  // bytes
-  std::vector<std::uint64_t> started_;                // by number of message, modulo the depth
+  std::vector<std::uint64_t> started_;               // by number of message, modulo the depth
   std::string failure_;
 };
 

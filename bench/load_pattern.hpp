@@ -1,7 +1,7 @@
 // The bytes that a load connection sends, and so has to get back.
 //
-// An endless sequence with a period that is prime, cut out of one table; each connection begins elsewhere. A byte that
-// is lost, doubled, changed or another connection's therefore shows.
+// An endless sequence with a period that is prime, cut out of one table; each connection begins
+// elsewhere. A byte that is lost, doubled, changed or another connection's therefore shows.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -24,10 +24,13 @@ class load_pattern {
   }
 
   // What a connection sends from its byte `offset` on.
-  std::span<const std::byte> at(std::size_t connection, std::uint64_t offset, std::size_t size) const noexcept {
-    return {table_.data() + (offset + connection * 2654435761u) % period, size < longest ? size : longest};
+  std::span<const std::byte> at(std::size_t connection, std::uint64_t offset,
+                                std::size_t size) const noexcept {
+    return {table_.data() + (offset + connection * 2654435761u) % period,
+            size < longest ? size : longest};
   }
-  bool matches(std::size_t connection, std::uint64_t offset, std::span<const std::byte> got) const noexcept {
+  bool matches(std::size_t connection, std::uint64_t offset,
+               std::span<const std::byte> got) const noexcept {
     return std::memcmp(at(connection, offset, got.size()).data(), got.data(), got.size()) == 0;
   }
 

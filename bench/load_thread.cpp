@@ -74,8 +74,8 @@ void load_thread::run() {
 void load_thread::connect() {
   entries_.reserve(wanted_);
   for (unsigned i = 0; i < wanted_; ++i) {
-    entry& e = entries_.emplace_back(entry{
-        load_connection(first_ + i, how_.size, how_.depth, how_.to.native(), how_.to.native_size())});
+    entry& e = entries_.emplace_back(entry{load_connection(
+        first_ + i, how_.size, how_.depth, how_.to.native(), how_.to.native_size())});
     if (e.connection.failure().empty())
       watch(e, EPOLLOUT);
     else

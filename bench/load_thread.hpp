@@ -29,7 +29,7 @@ class load_thread {
   struct entry {
     load_connection connection;
     bool connecting = true;
-    std::uint32_t watched = 0;      // what epoll looks for
+    std::uint32_t watched = 0;  // what epoll looks for
     std::uint64_t sent_counted = 0, received_counted = 0;
   };
 

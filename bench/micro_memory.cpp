@@ -31,7 +31,8 @@ void park_many(const std::string& name, std::uint64_t count) {
   const auto created = static_cast<double>(now_ns() - begin);
   const memory after = memory_now();
   report(name + "_bytes",
-         (difference(after.resident, before.resident) + difference(after.page_tables, before.page_tables)) /
+         (difference(after.resident, before.resident) +
+          difference(after.page_tables, before.page_tables)) /
              static_cast<double>(count),
          "B");
   report(name + "_mappings", difference(after.mappings, before.mappings), "mappings");

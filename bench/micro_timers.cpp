@@ -68,8 +68,8 @@ bool measure_sleepers(const settings& s) {
             coir::this_fiber::sleep_for(d);
           }));
         for (auto& t : tasks) t.get();
-        report(with_workers("sleepers_wall", workers),
-               static_cast<double>(now_ns() - begin) / 1e9, "s");
+        report(with_workers("sleepers_wall", workers), static_cast<double>(now_ns() - begin) / 1e9,
+               "s");
         report(with_workers("sleepers_cpu", workers), cpu_seconds() - cpu, "s");
         report(with_workers("sleepers_peak_memory", workers),
                static_cast<double>(memory_now().peak) / (1 << 20), "MiB");
@@ -81,7 +81,8 @@ bool measure_sleepers(const settings& s) {
 // What a deadline adds to a wait that ends before it: alone, and among 100,000 others.
 bool measure_deadlines(const settings& s) {
   bool good = true;
-  for (const std::uint64_t others : {std::uint64_t{0}, s.quick ? std::uint64_t{100} : std::uint64_t{100'000}})
+  for (const std::uint64_t others :
+       {std::uint64_t{0}, s.quick ? std::uint64_t{100} : std::uint64_t{100'000}})
     good &= in_child(s, [&] {
       const std::uint64_t count = s.count_or(2'000'000, 1'000);
       on_workers(s, 1, [&] {
@@ -89,9 +90,10 @@ bool measure_deadlines(const settings& s) {
         random_numbers random;
         std::vector<coir::task<void>> sleepers;
         for (std::uint64_t i = 0; i < others; ++i)
-          sleepers.push_back(coir::spawn([&end, d = 1h + std::chrono::milliseconds(random.below(3'600'000))] {
-            (void)end.wait_for(d);
-          }));
+          sleepers.push_back(
+              coir::spawn([&end, d = 1h + std::chrono::milliseconds(random.below(3'600'000))] {
+                (void)end.wait_for(d);
+              }));
         coir::this_fiber::yield();
         const double without = hand_over(count, false), with = hand_over(count, true);
         const std::string name = others == 0 ? "deadline" : "deadline_among_others";

@@ -1,5 +1,6 @@
 // How long until a fiber of another worker runs.
 #include <atomic>
+#include <stdexcept>
 #include <thread>
 
 #include <coir/sched/task.hpp>
@@ -18,12 +19,11 @@ using namespace std::chrono_literals;
 
 void spin_for(std::chrono::nanoseconds d) {
   const std::uint64_t end = now_ns() + static_cast<std::uint64_t>(d.count());
-  while (now_ns() < end) {
-  }
+  while (now_ns() < end) {}
 }
 
-// Runs each of the two on a worker of its own, where it stays. A fiber that does not wait keeps its worker, so that
-// the other one has to be started elsewhere.
+// Runs each of the two on a worker of its own, where it stays. A fiber that does not wait keeps its
+// worker, so that the other one has to be started elsewhere.
 template <class A, class B>
 void on_two_workers(A&& a, B&& b) {
   std::atomic<int> there{0};
@@ -39,6 +39,8 @@ void on_two_workers(A&& a, B&& b) {
   first.get();
   second.get();
 }
+
+constexpr std::uint64_t forgotten_ns = 2'000'000'000;
 
 struct shared {
   coir::counting_semaphore<> go{0};
@@ -61,8 +63,7 @@ void wake_pinned(shared& s, std::uint64_t count, std::chrono::nanoseconds gap) {
           spin_for(gap);
           s.sent.store(now_ns());
           s.go.release();
-          while (s.received.load() < i) {
-          }
+          while (s.received.load() < i) {}
         }
       });
 }
@@ -80,8 +81,9 @@ void wake_behind_busy(shared& s, std::uint64_t count) {
     coir::this_fiber::sleep_for(1ms);
     s.sent.store(now_ns());
     s.go.release();
-    while (s.received.load() < i) {
-    }
+    for (std::uint64_t sent = s.sent.load(); s.received.load() < i;)
+      if (now_ns() > sent + forgotten_ns)
+        throw std::runtime_error("wake: what a busy fiber woke was not taken over in two seconds");
   }
   waiter.get();
 }
@@ -101,8 +103,9 @@ bool measure_wake(const settings& s) {
   };
   const auto usual = s.base.idle_poll;
   bool good = true;
-  for (const variant& v : {variant{"wake_sleeping", 0us, 30us}, variant{"wake_default", usual, 30us},
-                           variant{"wake_polling", usual, 5us}})
+  for (const variant& v :
+       {variant{"wake_sleeping", 0us, 30us}, variant{"wake_default", usual, 30us},
+        variant{"wake_polling", usual, 5us}})
     good &= in_child(s, [&] {
       settings with = s;
       if (!s.idle_poll) with.idle_poll = v.idle_poll;

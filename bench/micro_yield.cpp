@@ -8,8 +8,8 @@
 
 namespace bench {
 
-// Two fibers: each waits for what the other's switch has just stored. 200: their stacks stay in the first-level
-// cache. 1000: they do not. With two workers the figure is the whole machine's.
+// Two fibers: each waits for what the other's switch has just stored. 200: their stacks stay in the
+// first-level cache. 1000: they do not. With two workers the figure is the whole machine's.
 bool measure_yield(const settings& s) {
   bool good = true;
   for (const std::uint64_t fibers : {2, 200, 1000}) {

@@ -18,7 +18,8 @@ namespace {
 std::uint64_t read_clock(clockid_t which) noexcept {
   timespec t{};
   ::clock_gettime(which, &t);
-  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(t.tv_nsec);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000u +
+         static_cast<std::uint64_t>(t.tv_nsec);
 }
 
 std::vector<int> threads_of(const std::string& process) {
@@ -33,7 +34,9 @@ std::vector<int> threads_of(const std::string& process) {
 }  // namespace
 
 std::uint64_t now_ns() noexcept { return read_clock(CLOCK_MONOTONIC); }
-double cpu_seconds() noexcept { return static_cast<double>(read_clock(CLOCK_PROCESS_CPUTIME_ID)) / 1e9; }
+double cpu_seconds() noexcept {
+  return static_cast<double>(read_clock(CLOCK_PROCESS_CPUTIME_ID)) / 1e9;
+}
 double cpu_seconds_of_this_thread() noexcept {
   return static_cast<double>(read_clock(CLOCK_THREAD_CPUTIME_ID)) / 1e9;
 }
@@ -55,7 +58,9 @@ memory memory_now() {
   for (std::string name; status >> name;) {
     std::uint64_t kibibytes = 0;
     if ((name == "VmRSS:" || name == "VmHWM:" || name == "VmPTE:") && status >> kibibytes)
-      (name == "VmRSS:" ? m.resident : name == "VmHWM:" ? m.peak : m.page_tables) = kibibytes * 1024;
+      (name == "VmRSS:"   ? m.resident
+       : name == "VmHWM:" ? m.peak
+                          : m.page_tables) = kibibytes * 1024;
     status.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
   }
   std::ifstream maps("/proc/self/maps");
@@ -65,7 +70,8 @@ memory memory_now() {
 
 std::size_t open_descriptors() {
   std::size_t n = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++n;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
+    ++n;
   return n - 1;  // the one that lists them
 }
 
@@ -83,8 +89,7 @@ void pin_other_threads() {
   int processor = -1;
   for (const int thread : threads_of("self")) {
     if (thread == ::gettid()) continue;
-    do
-      processor = (processor + 1) % CPU_SETSIZE;
+    do processor = (processor + 1) % CPU_SETSIZE;
     while (!CPU_ISSET(static_cast<unsigned>(processor), &usable));
     cpu_set_t one;
     CPU_ZERO(&one);

@@ -7,8 +7,8 @@ namespace bench {
 
 std::uint64_t now_ns() noexcept;  // of a clock that only goes forward
 
-double cpu_seconds() noexcept;         // of this process: its own and the kernel's for it
-double cpu_seconds_of(int pid);        // of the threads that it has now; 0: no such process
+double cpu_seconds() noexcept;   // of this process: its own and the kernel's for it
+double cpu_seconds_of(int pid);  // of the threads that it has now; 0: no such process
 double cpu_seconds_of_this_thread() noexcept;
 
 struct memory {
@@ -20,8 +20,8 @@ memory memory_now();
 std::size_t open_descriptors();
 void raise_descriptor_limit() noexcept;  // to what the system lets this process have
 
-// Each thread of the process but the calling one to a processor of its own, in the order of their creation, among
-// those that the process may use.
+// Each thread of the process but the calling one to a processor of its own, in the order of their
+// creation, among those that the process may use.
 void pin_other_threads();
 
 }  // namespace bench

@@ -1,4 +1,5 @@
-// How every program of this folder says what it has measured: a line `name value unit` for each figure.
+// How every program of this folder says what it has measured: a line `name value unit` for each
+// figure.
 #pragma once
 #include <cstdio>
 #include <string>

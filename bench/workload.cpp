@@ -6,10 +6,10 @@
 #include <iostream>
 #include <memory>
 
-#include <coir/sched/futex_driver.hpp>
-#include <coir/sched/runtime.hpp>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <coir/sched/futex_driver.hpp>
+#include <coir/sched/runtime.hpp>
 
 #include "process.hpp"
 
@@ -45,8 +45,7 @@ bool in_child(const settings& s, const std::function<void()>& f) {
   }
   int status = 0;
   if (::waitpid(child, &status, 0) != child) return false;
-  if (WIFSIGNALED(status))
-    std::cerr << "coir_bench: killed by signal " << WTERMSIG(status) << '\n';
+  if (WIFSIGNALED(status)) std::cerr << "coir_bench: killed by signal " << WTERMSIG(status) << '\n';
   return status == 0;
 }
 

@@ -17,9 +17,9 @@ struct settings {
   std::optional<std::uint64_t> count, fibers;
   std::optional<std::chrono::microseconds> idle_poll;
   std::optional<std::size_t> stack_size;
-  bool quick = false;    // sizes for a test: does it run at all?
-  bool pin = false;      // each worker to a processor
-  bool here = false;     // in this process, for profilers
+  bool quick = false;       // sizes for a test: does it run at all?
+  bool pin = false;         // each worker to a processor
+  bool here = false;        // in this process, for profilers
   bool no_reactor = false;  // workers that only wait, without I/O
 
   std::uint64_t count_or(std::uint64_t full, std::uint64_t small) const {
@@ -33,8 +33,8 @@ struct settings {
 // Runs main as a fiber of a new runtime with that many workers.
 void on_workers(const settings&, unsigned workers, const std::function<void()>& main);
 
-// Runs f in a child, so that no figure inherits another's memory, and a failure costs one figure only. Before any
-// thread exists. False: it failed, and has said why.
+// Runs f in a child, so that no figure inherits another's memory, and a failure costs one figure
+// only. Before any thread exists. False: it failed, and has said why.
 bool in_child(const settings&, const std::function<void()>& f);
 
 // "yield_2" and two workers: "yield_2_t2".

@@ -42,11 +42,16 @@ int ring::enable() noexcept {
   return 0;
 }
 
+// The registration belongs to the thread; closing from another would hit a registration of that one's.
+void ring::disable() noexcept {
+  if (entered_by_ != 0) io_uring_unregister_ring_fd(&ring_);
+  entered_by_ = 0;
+}
+
 void ring::close() noexcept {
   if (!is_open()) return;
   io_uring_queue_exit(&ring_);
   ring_ = closed();
-  entered_by_ = 0;
 }
 
 io_uring_sqe* ring::try_prepare() noexcept {

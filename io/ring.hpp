@@ -26,7 +26,8 @@ class ring {
   // Creates it disabled, on any thread; out of memory halves the sizes and tries again. 0 or a negative errno.
   int open(ring_sizes sizes, unsigned setup_flags) noexcept;
   int enable() noexcept;  // on the thread that will use it from now on
-  void close() noexcept;
+  void disable() noexcept;  // on that thread, at the end: it may still be sent messages
+  void close() noexcept;    // any thread, afterwards
   bool is_open() const noexcept { return ring_.ring_fd >= 0; }
   int descriptor() const noexcept { return ring_.ring_fd; }
 

@@ -57,9 +57,11 @@ void uring_reactor::attach() {
   if (const int result = ring_.enable(); result < 0)
     throw std::system_error(-result, std::system_category(), "coir: " + explain_refusal("io_uring_register", -result));
   if (doorbell_ >= 0) arm_doorbell();
+  interrupted_ = rung_.exchange(false, std::memory_order_acq_rel);  // the disabled ring took no message
 }
 
-void uring_reactor::detach() noexcept { ring_.close(); }
+// The ring stays until the destructor, when every thread that might still interrupt has been joined.
+void uring_reactor::detach() noexcept { ring_.disable(); }
 
 // --- starting and stopping ----------------------------------------------------------------------------------------
 
@@ -287,7 +289,7 @@ void uring_reactor::interrupt() noexcept {
   if (rung_.exchange(true, std::memory_order_acq_rel)) return;  // a message is under way, and not yet seen
   for (unsigned turn = 0;; ++turn) {
     const int result = doorbell_ >= 0 ? sys::ring(doorbell_) : ring::send_message(ring_.descriptor(), doorbell_number);
-    if (result >= 0) return;
+    if (result >= 0 || result == -EBADFD) return;  // not attached yet: attach() looks
     if (result != -EINTR && result != -EAGAIN && result != -ENOMEM && result != -EOVERFLOW) ring_is_lost(result);
     sched::std_atomics::pause(turn);  // short of memory: the target must not sleep on
   }

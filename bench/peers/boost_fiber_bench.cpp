@@ -6,10 +6,10 @@
 #include <thread>
 #include <vector>
 
-#include <boost/fiber/algo/work_stealing.hpp>
-#include <boost/fiber/all.hpp>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <boost/fiber/algo/work_stealing.hpp>
+#include <boost/fiber/all.hpp>
 
 #include "../flags.hpp"
 #include "../histogram.hpp"
@@ -26,7 +26,8 @@ constexpr std::size_t stack_size = 16 * 1024;
 
 template <class F>
 fibers::fiber spawn(F&& f) {
-  return fibers::fiber(fibers::launch::post, std::allocator_arg, fibers::fixedsize_stack(stack_size), std::forward<F>(f));
+  return fibers::fiber(fibers::launch::post, std::allocator_arg,
+                       fibers::fixedsize_stack(stack_size), std::forward<F>(f));
 }
 
 void join(std::vector<fibers::fiber>& all) {
@@ -59,7 +60,9 @@ void on_workers(unsigned workers, bool pin, const std::function<void()>& main) {
   for (auto& t : others) t.join();
 }
 
-std::string named(const std::string& name, unsigned workers) { return name + "_t" + std::to_string(workers); }
+std::string named(const std::string& name, unsigned workers) {
+  return name + "_t" + std::to_string(workers);
+}
 
 double each(std::uint64_t begin, std::uint64_t count) {
   return static_cast<double>(now_ns() - begin) / static_cast<double>(count);
@@ -145,12 +148,10 @@ void wake(unsigned) {
   });
   for (std::uint64_t i = 1; i <= count; ++i) {
     const std::uint64_t until = now_ns() + 30'000;
-    while (now_ns() < until) {
-    }
+    while (now_ns() < until) {}
     sent.store(now_ns());
     channel.push(0);
-    while (received.load() < i) {
-    }
+    while (received.load() < i) {}
   }
   waiter.join();
   report("wake_sleeping_p50", latency.percentile(0.5) / 1000, "us");
@@ -173,7 +174,8 @@ void sleepers(unsigned workers) {
   join(all);
   report(named("sleepers_wall", workers), each(begin, 1'000'000'000), "s");
   report(named("sleepers_cpu", workers), cpu_seconds() - cpu, "s");
-  report(named("sleepers_peak_memory", workers), static_cast<double>(memory_now().peak) / (1 << 20), "MiB");
+  report(named("sleepers_peak_memory", workers), static_cast<double>(memory_now().peak) / (1 << 20),
+         "MiB");
 }
 
 struct workload {
@@ -182,8 +184,9 @@ struct workload {
   std::vector<unsigned> workers;
 };
 const std::vector<workload> workloads{
-    {"yield", &yield, {1, 2}},         {"spawn_join", &spawn_join, {1}}, {"spawn_many", &spawn_many, {1}},
-    {"fork_join", &fork_join, {1, 2}}, {"mutex", &contend, {1, 2}},      {"wake", &wake, {1}},
+    {"yield", &yield, {1, 2}},        {"spawn_join", &spawn_join, {1}},
+    {"spawn_many", &spawn_many, {1}}, {"fork_join", &fork_join, {1, 2}},
+    {"mutex", &contend, {1, 2}},      {"wake", &wake, {1}},
     {"sleepers", &sleepers, {1}},
 };
 
@@ -191,7 +194,8 @@ const std::vector<workload> workloads{
 
 int main(int argc, char** argv) {
   const flags given(argc, argv, "[WORKLOAD...] [OPTION...]",
-                    {{"workers", "N", "instead of 1 and 2"}, {"pin", "", "each thread to a processor of its own"}});
+                    {{"workers", "N", "instead of 1 and 2"},
+                     {"pin", "", "each thread to a processor of its own"}});
   for (const workload& w : workloads) {
     const auto& words = given.words();
     if (!words.empty() && std::find(words.begin(), words.end(), w.name) == words.end()) continue;

@@ -30,7 +30,8 @@ void answer(int s) {
   std::array<char, 16 * 1024> buffer;
   const ssize_t n = ::recv(s, buffer.data(), buffer.size(), 0);
   if (n < 0 && errno == EAGAIN) return;
-  if (n <= 0 || ::send(s, buffer.data(), static_cast<std::size_t>(n), MSG_NOSIGNAL) != n) ::close(s);
+  if (n <= 0 || ::send(s, buffer.data(), static_cast<std::size_t>(n), MSG_NOSIGNAL) != n)
+    ::close(s);
 }
 
 [[noreturn]] void serve(int listener) {

@@ -1,5 +1,5 @@
-// The limit of a server on io_uring: one thread, no fibers, no more than echo needs. With --idle-poll it looks at its
-// ring for a while before it sleeps.
+// The limit of a server on io_uring: one thread, no fibers, no more than echo needs. With
+// --idle-poll it looks at its ring for a while before it sleeps.
 #include <exception>
 #include <vector>
 
@@ -28,7 +28,8 @@ struct connection {
 
 class server {
  public:
-  server(int listener, std::uint64_t idle_poll_ns) : listener_(listener), idle_poll_ns_(idle_poll_ns) {
+  server(int listener, std::uint64_t idle_poll_ns)
+      : listener_(listener), idle_poll_ns_(idle_poll_ns) {
     io_uring_params p{};
     p.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE;
     p.cq_entries = 8192;
@@ -111,9 +112,9 @@ class server {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const bench::flags given(argc, argv, "[OPTION...]",
-                           {{"listen", "ADDRESS:PORT", "127.0.0.1:0"},
-                            {"idle-poll", "US", "0: it sleeps at once"}});
+  const bench::flags given(
+      argc, argv, "[OPTION...]",
+      {{"listen", "ADDRESS:PORT", "127.0.0.1:0"}, {"idle-poll", "US", "0: it sleeps at once"}});
   bench::raise_descriptor_limit();
   server(peers::listening_socket(given.text("listen", "127.0.0.1:0"), "uring_echo"),
          given.number("idle-poll", 0) * 1000)

@@ -3,6 +3,8 @@
 #include <memory>
 #include <random>
 
+#include <sys/socket.h>
+
 #include "io_fixture.hpp"
 
 namespace coir::testing {
@@ -10,8 +12,6 @@ namespace {
 
 class cancel_test : public io_test {};
 INSTANTIATE_TEST_SUITE_P(rungs, cancel_test, every_rung(), rung_name);
-
-enum class ending { value, end, cancelled, closed, other };
 
 TEST_P(cancel_test, a_cancelled_read_leaves_its_buffer_alone) {
   on_fiber([] {

@@ -29,15 +29,17 @@ std::unique_ptr<reactor> make(kind k, io::ring_sizes sizes = {}) {
   return std::make_unique<io::uring_reactor>(o);
 }
 
+std::vector<kind> kinds() {
+  if (uring_is_denied()) return {kind::epoll};
+  return {kind::uring, kind::uring_eventfd, kind::epoll};
+}
+std::string kind_name(const ::testing::TestParamInfo<kind>& of) {
+  constexpr const char* names[] = {"uring", "uring_eventfd", "epoll"};
+  return names[static_cast<int>(of.param)];
+}
+
 class driver_test : public ::testing::TestWithParam<kind> {};
-INSTANTIATE_TEST_SUITE_P(drivers, driver_test,
-                         ::testing::ValuesIn(uring_is_denied()
-                                                 ? std::vector{kind::epoll}
-                                                 : std::vector{kind::uring, kind::uring_eventfd, kind::epoll}),
-                         [](const auto& i) {
-                           constexpr const char* names[] = {"uring", "uring_eventfd", "epoll"};
-                           return std::string(names[static_cast<int>(i.param)]);
-                         });
+INSTANTIATE_TEST_SUITE_P(drivers, driver_test, ::testing::ValuesIn(kinds()), kind_name);
 
 TEST_P(driver_test, an_interrupt_is_never_lost) {
   auto d = make(GetParam());

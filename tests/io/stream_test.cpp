@@ -12,9 +12,8 @@ namespace {
 class stream_test : public io_test {};
 INSTANTIATE_TEST_SUITE_P(rungs, stream_test, every_rung(), rung_name);
 
-void set_buffers(const tcp_stream& s, int bytes) {
+void set_send_buffer(const tcp_stream& s, int bytes) {
   ::setsockopt(s.native_handle(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-  ::setsockopt(s.native_handle(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 }
 // The peer then sees a reset instead of an end.
 void reset(tcp_stream s) {
@@ -30,9 +29,8 @@ std::vector<char> pattern(std::size_t size) {
 TEST_P(stream_test, what_is_written_through_small_buffers_arrives_exactly) {
   on_fiber([] {
     auto [a, b] = tcp_pair();
-    set_buffers(a, 4096);
-    set_buffers(b, 4096);
-    const auto sent = pattern(sanitized ? 400'000 : 4'000'000);
+    set_send_buffer(a, 4096);
+    const auto sent = pattern(sanitized ? 100'000 : 1'000'000);
     auto writer = spawn([&a = a, &sent] {
       a.write(std::string_view(sent.data(), sent.size()));
       a.shutdown_write();
@@ -50,7 +48,7 @@ TEST_P(stream_test, what_is_written_through_small_buffers_arrives_exactly) {
 TEST_P(stream_test, many_buffers_are_gathered_in_order) {
   on_fiber([] {
     auto [a, b] = tcp_pair();
-    set_buffers(a, 4096);
+    set_send_buffer(a, 4096);
     const auto all = pattern(300'000);
     std::vector<std::span<const std::byte>> parts;
     std::size_t at = 0;
@@ -99,7 +97,7 @@ TEST_P(stream_test, a_reset_is_an_error_of_the_parked_reader) {
 TEST_P(stream_test, a_reset_is_an_error_of_the_parked_writer) {
   on_fiber([] {
     auto [a, b] = tcp_pair();
-    set_buffers(a, 4096);
+    set_send_buffer(a, 4096);
     auto writer = spawn([&a = a] {
       const std::vector<char> much(10'000'000);
       return error_of([&] { a.write(std::string_view(much.data(), much.size())); });
@@ -150,8 +148,8 @@ TEST_P(stream_test, a_second_reader_is_refused_and_the_first_goes_on) {
 TEST_P(stream_test, a_second_writer_is_refused) {
   on_fiber([] {
     auto [a, b] = tcp_pair();
-    set_buffers(a, 4096);
-    const std::vector<char> much(3'000'000, 'x');
+    set_send_buffer(a, 4096);
+    const std::vector<char> much(300'000, 'x');
     auto first = spawn([&a = a, &much] { a.write(std::string_view(much.data(), much.size())); });
     await_parked(first);
     EXPECT_EQ(error_of([&a = a] { a.write("y"); }), std::errc::operation_in_progress);
@@ -239,7 +237,7 @@ TEST_P(stream_test, a_deadline_can_be_moved_during_a_call) {
 TEST_P(stream_test, a_write_deadline_leaves_an_exact_count) {
   on_fiber([] {
     auto [a, b] = tcp_pair();
-    set_buffers(a, 4096);
+    set_send_buffer(a, 4096);
     a.set_write_deadline(clock::now() + 30ms);
     const std::vector<char> much(10'000'000);
     std::error_code error;

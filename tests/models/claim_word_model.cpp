@@ -1,5 +1,5 @@
-// All interleavings of the production claim word: of wake, timeout and cancellation exactly one wins
-// a wait, the waiter learns which, and nobody claims a wait that is over.
+// All interleavings of the production claim word: of wake, timeout and cancellation exactly one
+// wins a wait, the waiter learns which, and nobody claims a wait that is over.
 #include "modes.hpp"
 
 #include <array>
@@ -21,8 +21,8 @@ constexpr std::size_t index_of(how ended) { return static_cast<std::size_t>(ende
 template <int waits>
 struct one_waiter {
   claim_word word;
-  atomic<std::uint64_t> published{0};  // stands for the wait queue and its lock
-  explored<int> question;              // the waiter's, for its claimer
+  atomic<std::uint64_t> published{0};    // stands for the wait queue and its lock
+  explored<int> question;                // the waiter's, for its claimer
   std::array<explored<int>, 6> answers;  // each claimer's, for the waiter
   std::array<atomic<int>, waits + 1> winners;
 
@@ -86,10 +86,11 @@ struct one_waiter {
 
 TEST_P(claim_word_model, wake_timeout_and_cancellation_have_one_winner) {
   using model = one_waiter<1>;
-  holds(explore<model>(named("claim, one wait", 2, 1), {{"waiter", &model::waiter},
-                                                     {"granter", &model::granter},
-                                                     {"timer", &model::timer},
-                                                     {"canceller", &model::canceller}},
+  holds(explore<model>(named("claim, one wait", 2, 1),
+                       {{"waiter", &model::waiter},
+                        {"granter", &model::granter},
+                        {"timer", &model::timer},
+                        {"canceller", &model::canceller}},
                        &model::check),
         {"granted", "grant lost", "timed out", "timer lost", "cancelled", "cancel lost",
          "cancel finds nothing"});
@@ -106,9 +107,10 @@ TEST_P(claim_word_model, a_claimer_of_an_earlier_wait_loses) {
 
 TEST_P(claim_word_model, a_cancellation_meets_the_wait_it_has_seen_or_none) {
   using model = one_waiter<2>;
-  holds(explore<model>(named("claim, cancelled", 2, 1), {{"waiter", &model::waiter},
-                                                      {"granter", &model::granter},
-                                                      {"canceller", &model::canceller}},
+  holds(explore<model>(named("claim, cancelled", 2, 1),
+                       {{"waiter", &model::waiter},
+                        {"granter", &model::granter},
+                        {"canceller", &model::canceller}},
                        &model::check),
         {"granted", "grant lost", "cancelled", "cancel lost", "cancel finds nothing"});
 }
@@ -143,9 +145,9 @@ struct operating_waiter {
 
 TEST_P(claim_word_model, nobody_claims_an_operation) {
   using model = operating_waiter;
-  holds(explore<model>(named("claim, operation", 3), {{"owner", &model::owner},
-                                                      {"granter", &model::granter},
-                                                      {"late", &model::late}}),
+  holds(explore<model>(
+            named("claim, operation", 3),
+            {{"owner", &model::owner}, {"granter", &model::granter}, {"late", &model::late}}),
         {"seen operating"});
 }
 

@@ -1,6 +1,6 @@
 // The claim word, one step at a time, and against a sequential model.
-#include <coir/sched/claim_word.hpp>
 #include <gtest/gtest.h>
+#include <coir/sched/claim_word.hpp>
 #include <optional>
 
 #include "stress.hpp"
@@ -73,7 +73,8 @@ TEST(claim_word_test, random_calls_agree_with_a_sequential_model) {
         ASSERT_EQ(word.begin(expected.state, expected.cancellable), expected.generation);
         break;
       case 1: {
-        const auto which = expected.generation - std::min<wait_generation>(random.below(3) / 2, expected.generation);
+        const auto which = expected.generation -
+                           std::min<wait_generation>(random.below(3) / 2, expected.generation);
         const bool wins = which == expected.generation && expected.state == outcome::waiting &&
                           (how != outcome::cancelled || expected.cancellable);
         ASSERT_EQ(word.claim(which, how), wins);

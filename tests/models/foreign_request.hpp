@@ -1,9 +1,10 @@
-// The protocol of foreign requests (docs: "Home") on the production gate, inbox and claim word: what
-// runtime_core::request_cancellation, worker::park, adopt and ready, and visit do, without stacks,
-// timers and drivers. A fiber is its next step, saved where its context would be.
+// The protocol of foreign requests (docs: "Home") on the production gate, inbox and claim word:
+// what runtime_core::request_cancellation, worker::park, adopt and ready, and visit do, without
+// stacks, timers and drivers. A fiber is its next step, saved where its context would be.
 //
 // Always true: a fiber runs on at most one worker. Its saved step is plain data under watch, so
-// running one before it has been saved is a race. std::atomic stands for what the test itself counts.
+// running one before it has been saved is a race. std::atomic stands for what the test itself
+// counts.
 #pragma once
 
 #include <atomic>
@@ -70,8 +71,8 @@ class model_worker {
     return f;
   }
 
-  // The fiber has begun a wait, and publish makes it findable once it is switched out. False: it has
-  // a request, and goes on; its wait is claimed.
+  // The fiber has begun a wait, and publish makes it findable once it is switched out. False: it
+  // has a request, and goes on; its wait is claimed.
   template <class Publish>
   bool park(fiber& f, int next_step, Publish publish) {
     const auto wait = f.claim.look();

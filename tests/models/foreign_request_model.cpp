@@ -1,5 +1,6 @@
-// All interleavings of a cancellation with the wake, the steal, the completion and the rescue of the
-// fiber that it is for: it is delivered, the fiber runs in one place, and nobody waits for ever.
+// All interleavings of a cancellation with the wake, the steal, the completion and the rescue of
+// the fiber that it is for: it is delivered, the fiber runs in one place, and nobody waits for
+// ever.
 #include "foreign_request.hpp"
 
 #include "modes.hpp"
@@ -42,7 +43,8 @@ struct one_fiber {
     here.ready(f);
   }
 
-  // The fiber's code: begins a wait at step 0, comes out of it at step 1. Returns when it is parked.
+  // The fiber's code: begins a wait at step 0, comes out of it at step 1. Returns when it is
+  // parked.
   void run(worker& on, int step) {
     for (;; step = 1 - step) {
       if (step == 1) {
@@ -124,45 +126,49 @@ struct one_fiber {
 
 TEST_P(foreign_request_model, cancel_and_a_wake_by_another_worker) {
   using model = one_fiber<1>;
-  holds(explore<model>(named("cancel and wake", 2, 1), {{"owner", &model::owner},
-                                                     {"granter", &model::granter},
-                                                     {"canceller", &model::canceller}},
+  holds(explore<model>(long_buffers(named("cancel and wake", 2)),
+                       {{"owner", &model::owner},
+                        {"granter", &model::granter},
+                        {"canceller", &model::canceller}},
                        &model::check),
         {"granted", "woken there", "message handled"});
 }
 
 TEST_P(foreign_request_model, cancel_and_a_steal) {
   using model = one_fiber<1>;
-  holds(explore<model>(named("cancel and steal", 2, 1), {{"owner", &model::owner},
-                                                      {"thief", &model::thief},
-                                                      {"canceller", &model::canceller}},
-                       &model::check),
+  holds(explore<model>(
+            long_buffers(named("cancel and steal", 2)),
+            {{"owner", &model::owner}, {"thief", &model::thief}, {"canceller", &model::canceller}},
+            &model::check),
         {"taken over", "thief lost", "nothing to take over", "message handled"});
 }
 
 TEST_P(foreign_request_model, cancel_and_a_rescue_from_a_hog) {
   using model = one_fiber<1>;
-  holds(explore<model>(named("cancel and rescue", 2, 1), {{"owner", &model::owner},
-                                                       {"rescuer", &model::rescuer},
-                                                       {"canceller", &model::canceller}},
+  holds(explore<model>(long_buffers(named("cancel and rescue", 2)),
+                       {{"owner", &model::owner},
+                        {"rescuer", &model::rescuer},
+                        {"canceller", &model::canceller}},
                        &model::check),
         {"taken over", "thief lost", "nothing to take over", "message handled"});
 }
 
 TEST_P(foreign_request_model, cancel_of_an_operation_and_a_rescue) {
   using model = one_fiber<1, waits_in::operation>;
-  holds(explore<model>(named("cancel and completion", 2, 1), {{"owner", &model::owner},
-                                                           {"rescuer", &model::rescuer},
-                                                           {"canceller", &model::canceller}},
+  holds(explore<model>(long_buffers(named("cancel and completion", 2)),
+                       {{"owner", &model::owner},
+                        {"rescuer", &model::rescuer},
+                        {"canceller", &model::canceller}},
                        &model::check),
         {"taken over", "thief lost", "nothing to take over", "message handled"});
 }
 
 TEST_P(foreign_request_model, each_of_two_cancellations_is_delivered) {
   using model = one_fiber<2>;
-  holds(explore<model>(named("two cancellations", 1), {{"owner", &model::owner},
-                                                       {"granter", &model::granter},
-                                                       {"canceller", &model::canceller}},
+  holds(explore<model>(long_buffers(named("two cancellations", 2)),
+                       {{"owner", &model::owner},
+                        {"granter", &model::granter},
+                        {"canceller", &model::canceller}},
                        &model::check),
         {"granted", "message handled"});
 }

@@ -62,7 +62,7 @@ struct guarded_queue {
 
 TEST_P(gate_model, owner_and_one_thief_exclude_each_other) {
   using model = guarded_queue<2>;
-  holds(explore<model>(named("gate, one thief", 3),
+  holds(explore<model>(named("gate, one thief", 3, 2),
                        {{"owner", &model::owner}, {"thief", &model::two_attempts}}, &model::check),
         {"stolen", "lost", "nothing there"});
 }
@@ -97,9 +97,9 @@ struct impatient_thief {
 
 TEST_P(gate_model, a_thief_without_patience_gives_up_cleanly) {
   using model = impatient_thief;
-  holds(explore<model>(named("gate, no patience", 2), {{"owner", &model::owner},
-                                                       {"thief 1", &model::thief},
-                                                       {"thief 2", &model::thief}}),
+  holds(explore<model>(
+            named("gate, no patience", 2),
+            {{"owner", &model::owner}, {"thief 1", &model::thief}, {"thief 2", &model::thief}}),
         {"entered", "lost"});
 }
 
@@ -121,9 +121,9 @@ struct locked_counter {
 
 TEST_P(spin_lock_model, its_holders_exclude_each_other) {
   using model = locked_counter;
-  holds(explore<model>(named("spin lock", 3), {{"first", &model::add},
-                                               {"second", &model::add},
-                                               {"third", &model::try_to_add}}),
+  holds(explore<model>(
+            named("spin lock", 3),
+            {{"first", &model::add}, {"second", &model::add}, {"third", &model::try_to_add}}),
         {"taken", "got it"});
 }
 

@@ -1,8 +1,8 @@
 // The gate and the spin lock, one step at a time, and against a sequential model.
 #include "sched/gate.hpp"
 
-#include <coir/sched/spin_lock.hpp>
 #include <gtest/gtest.h>
+#include <coir/sched/spin_lock.hpp>
 #include <thread>
 
 #include "stress.hpp"

@@ -1,5 +1,5 @@
-// All interleavings of push against sleep on the production idle set: no push is left to workers that
-// all sleep, whoever pushes, and the counts add up.
+// All interleavings of push against sleep on the production idle set: no push is left to workers
+// that all sleep, whoever pushes, and the counts add up.
 #include "modes.hpp"
 
 #include <array>
@@ -22,14 +22,14 @@ INSTANTIATE_TEST_SUITE_P(modes, idle_set_model, all_modes(), name_of);
 
 enum class pusher_is { worker, foreign_thread };
 
-// Worker 0 pushes, or a thread that is no worker does, and then never looks again. The others take one
-// item each and are busy from then on. So every item needs a worker of its own, awake.
+// Worker 0 pushes, or a thread that is no worker does, and then never looks again. The others take
+// one item each and are busy from then on. So every item needs a worker of its own, awake.
 template <unsigned workers, pusher_is kind, int pushes>
 struct pushed_work {
   idle_set idle{workers};
-  spin_lock lock;              // stands for the gate: of the pusher's queue
-  explored<int> queued = 0;    // behind it
-  atomic<int> length{0};       // what others see of it
+  spin_lock lock;            // stands for the gate: of the pusher's queue
+  explored<int> queued = 0;  // behind it
+  atomic<int> length{0};     // what others see of it
   std::array<model_event, workers> doorbells;
 
   pushed_work() {
@@ -84,8 +84,9 @@ struct pushed_work {
     if (!idle.retract(me)) searching = true;
   }
 
-  // Pushes made meanwhile have relied on this searcher: worker::end_search. The pushers' fence is the
-  // light one, so this look needs the heavy one, as the look of a worker that falls asleep does.
+  // Pushes made meanwhile have relied on this searcher: worker::end_search. The pushers' fence is
+  // the light one, so this look needs the heavy one, as the look of a worker that falls asleep
+  // does.
   void end_search() {
     if (!idle.stop_searching() || !idle.anyone_sleeps()) return;
     explorer_atomics::heavy_fence();
@@ -134,7 +135,7 @@ TEST_P(idle_set_model, a_worker_pushes_and_another_sleeps) {
 TEST_P(idle_set_model, a_worker_pushes_twice_and_two_sleep) {
   using model = pushed_work<3, pusher_is::worker, 2>;
   holds(explore<model>(
-            named("idle, two sleepers", 2, 1),
+            long_buffers(named("idle, two sleepers", 2)),
             {{"pusher", &model::pusher}, {"taker", &model::taker}, {"other", &model::other_taker}},
             &model::check),
         {"slept", "saw it at the second look", "a sleeper is picked"});
@@ -143,7 +144,7 @@ TEST_P(idle_set_model, a_worker_pushes_twice_and_two_sleep) {
 TEST_P(idle_set_model, a_foreign_thread_pushes_and_two_sleep) {
   using model = pushed_work<2, pusher_is::foreign_thread, 2>;
   holds(explore<model>(
-            named("idle, foreign thread", 2, 1),
+            long_buffers(named("idle, foreign thread", 2)),
             {{"pusher", &model::pusher}, {"taker", &model::taker}, {"other", &model::other_taker}},
             &model::check),
         {"slept", "saw it at the second look", "a sleeper is picked", "enough search"});
@@ -220,7 +221,7 @@ struct churn {
 
 TEST_P(idle_set_model, a_sleeper_is_picked_or_retracts_itself) {
   holds(explore<churn>(
-            named("idle, churn", 2, 1),
+            long_buffers(named("idle, churn", 2)),
             {{"first", &churn::first}, {"second", &churn::second}, {"picker", &churn::picker}},
             &churn::check),
         {"picked", "retracted"});

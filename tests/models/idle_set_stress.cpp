@@ -1,11 +1,11 @@
 // Brute force on push against sleep: worker 0 pushes items and waits, without ever looking again,
-// until others have run them all; each of those is busy from its item on until the round is over. So
-// every push needs somebody awake, and one lost wake stops the test.
+// until others have run them all; each of those is busy from its item on until the round is over.
+// So every push needs somebody awake, and one lost wake stops the test.
 #include "sched/idle_set.hpp"
 
+#include <gtest/gtest.h>
 #include <array>
 #include <coir/sched/spin_lock.hpp>
-#include <gtest/gtest.h>
 #include <thread>
 #include <vector>
 
@@ -81,6 +81,7 @@ struct shared_work {
           continue;
         }
       }
+      random.give_way(3);  // a push in here is seen at the second look
       sleep(me, searching);
     }
   }
@@ -109,12 +110,15 @@ TEST_P(idle_set_stress, every_push_finds_somebody_awake) {
       random.dawdle(100);
     }
     const bool all = stress::eventually([&] { return shared.taken >= pushes || shared.over; });
-    EXPECT_TRUE(all && !shared.over) << "a push has woken nobody: " << shared.taken << " of "
-                                     << pushes << " taken";
+    EXPECT_TRUE(all && !shared.over)
+        << "a push has woken nobody: " << shared.taken << " of " << pushes << " taken";
     if (!all) break;
     shared.taken = 0;
     shared.round.fetch_add(1, std::memory_order_release);
-    random.dawdle(random.below(2) == 0 ? 5000 : 200);
+    if (random.below(2) == 0)
+      std::this_thread::sleep_for(std::chrono::microseconds(random.below(100)));
+    else
+      random.give_way(2);
   }
   shared.over = true;
   for (auto& bell : shared.doorbells) bell.signal();

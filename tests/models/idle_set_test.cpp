@@ -1,8 +1,8 @@
 // The idle set, one step at a time, and against a sequential model.
 #include "sched/idle_set.hpp"
 
-#include <algorithm>
 #include <gtest/gtest.h>
+#include <algorithm>
 #include <vector>
 
 #include "stress.hpp"
@@ -65,9 +65,8 @@ TEST_P(idle_set_test, random_calls_agree_with_a_sequential_model) {
   std::vector<state> states(workers, awake);
   std::vector<unsigned> sleepers;
   const auto searchers = [&] {
-    return static_cast<unsigned>(
-        std::count_if(states.begin(), states.end(),
-                      [](state s) { return s == searching || s == picked; }));
+    return static_cast<unsigned>(std::count_if(
+        states.begin(), states.end(), [](state s) { return s == searching || s == picked; }));
   };
   const auto expected_pick = [&] { return sleepers.empty() ? idle_set::nobody : sleepers.back(); };
   const auto pick = [&](unsigned worker) {

@@ -1,8 +1,8 @@
 // The inbox, one step at a time, and against a sequential model.
 #include "sched/inbox.hpp"
 
-#include <deque>
 #include <gtest/gtest.h>
+#include <deque>
 #include <vector>
 
 #include "stress.hpp"

@@ -1,11 +1,11 @@
-// Each model runs in four modes: with the light fence as a compiler barrier and as a full fence, and
-// with the memory of x86 and of Arm.
+// Each model runs in four modes: with the light fence as a compiler barrier and as a full fence,
+// and with the memory of x86 and of Arm.
 #pragma once
 
 #include "explorer.hpp"
 
-#include <cstdlib>
 #include <gtest/gtest.h>
+#include <cstdlib>
 #include <initializer_list>
 #include <string>
 
@@ -35,8 +35,8 @@ inline auto all_modes() {
 
 class in_each_mode : public testing::TestWithParam<mode> {
  protected:
-  // COIR_MODEL_BOUND is the bound of a thorough run: a preemption more costs a factor of ten or more.
-  // The weak memory has more choices, so some models take one less there.
+  // COIR_MODEL_BOUND is the bound of a thorough run: a preemption more costs a factor of ten or
+  // more. The weak memory has more choices, so some models take one less there.
   static options named(const char* name, int preemptions, int in_weak_memory = -1) {
     if (in_weak_memory >= 0 && GetParam().model == memory::weak) preemptions = in_weak_memory;
     const char* wanted = std::getenv("COIR_MODEL_BOUND");
@@ -46,6 +46,13 @@ class in_each_mode : public testing::TestWithParam<mode> {
     chosen.preemptions = preemptions;
     chosen.light = GetParam().light;
     chosen.model = GetParam().model;
+    return chosen;
+  }
+
+  // For long models: stores may wait for long, and then become visible together.
+  static options long_buffers(options chosen) {
+    chosen.buffer = 32;
+    chosen.partial_drains = false;
     return chosen;
   }
 

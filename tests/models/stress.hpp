@@ -1,17 +1,18 @@
 // What the stress tests share: how long they run, who won how often, and randomness a thread.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <coir/sched/atomics.hpp>
+#include <condition_variable>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <gtest/gtest.h>
 #include <initializer_list>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace coir::sched::stress {
@@ -42,14 +43,18 @@ class random_source {
   void dawdle(unsigned at_most) {
     for (unsigned turns = below(at_most + 1); turns > 0; --turns) std_atomics::pause(0);
   }
+  // The same where there are fewer processors than threads: now and then, the others run here.
+  void give_way(unsigned one_in) {
+    if (below(one_in) == 0) std::this_thread::yield();
+  }
 
  private:
   std::uint64_t state_;
 };
 
 // Prints how often each outcome won, and wants one in a hundred of each.
-inline void each_happens(
-    const char* test, std::initializer_list<std::pair<const char*, std::uint64_t>> outcomes) {
+inline void each_happens(const char* test,
+                         std::initializer_list<std::pair<const char*, std::uint64_t>> outcomes) {
   std::uint64_t total = 0;
   for (const auto& [name, count] : outcomes) total += count;
   for (const auto& [name, count] : outcomes) {
@@ -86,8 +91,9 @@ class doorbell {
 template <class Condition>
 [[nodiscard]] bool eventually(Condition&& holds) {
   const auto limit = steady::now() + patience;
+  constexpr unsigned spins = 500;  // before the processor is given away, which may take long
   for (unsigned turn = 0; !holds(); ++turn) {
-    std_atomics::pause(turn);
+    std_atomics::pause(turn < spins ? 0 : turn);
     if (turn % 1024 == 1023 && steady::now() > limit) return false;
   }
   return true;

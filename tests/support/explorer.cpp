@@ -224,7 +224,7 @@ void explorer_atomics::light_fence() noexcept {
   if (!outside()) running->light_fence();
 }
 void explorer_atomics::heavy_fence() noexcept {
-  if (!outside()) running->fence("heavy fence", true);
+  if (!outside()) running->heavy_fence();
 }
 void explorer_atomics::pause(unsigned) noexcept {
   if (!outside()) running->pause();

@@ -34,6 +34,8 @@ inline constexpr int max_threads = 5;
 
 // ---- exploring --------------------------------------------------------------------------------
 
+// With the light fence a compiler barrier, the heavy one is a full fence in every thread; else both
+// are full fences of the calling thread.
 enum class light_fence_is { compiler_barrier, full_fence };
 
 enum class memory {
@@ -46,9 +48,10 @@ struct options {
   int preemptions = 2;
   light_fence_is light = light_fence_is::compiler_barrier;
   memory model = memory::tso;
-  std::size_t buffer = 6;            // stores that one thread may have on their way; 0: none (SC)
-  std::size_t max_steps = 3000;      // more in one execution is called a livelock
-  int idle_turns = 4;                // turns granted to spinners when nobody else can act
+  std::size_t buffer = 6;        // stores that one thread may have on their way; 0: none (SC)
+  bool partial_drains = true;    // false: of a thread's waiting stores, all become visible at once
+  std::size_t max_steps = 3000;  // more in one execution is called a livelock
+  int idle_turns = 4;            // turns granted to spinners when nobody else can act
   bool spurious_failures = false;    // compare_exchange_weak may fail, at the price of a preemption
   std::uint64_t max_executions = 0;  // 0: all there are
   std::uint64_t random_executions = 0;  // not 0: that many random schedules, without any bound
@@ -165,7 +168,7 @@ class cell {
   const char* name_ = nullptr;
   std::uint32_t alive_ = living;
   std::uint32_t id_;
-  int delayed_rmw_ = -1;            // the thread whose buffer begins with a write of this cell
+  int delayed_rmw_ = -1;            // the thread in whose buffer a read-modify-write of it waits
   time_stamps released_{};          // what an acquire of the present value learns
   mutable time_stamps accessed_{};  // who touched it when: a destruction has to come after all
 };
@@ -298,8 +301,8 @@ struct explorer_atomics {
   template <class T>
   using plain = explored<T>;
   static void fence() noexcept;
-  static void light_fence() noexcept;             // options::light says what it is
-  static void heavy_fence() noexcept;             // a full fence in every thread
+  static void light_fence() noexcept;  // options::light says what these two are
+  static void heavy_fence() noexcept;
   static void pause(unsigned turn = 0) noexcept;  // sleeps until another thread changes something
 };
 

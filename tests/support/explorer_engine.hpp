@@ -4,7 +4,10 @@
 //  - decide() is the only place where chance enters; the path holds its answers, and an execution
 //    is a function of the path. The search changes the last answer that has an alternative.
 //  - The set-up, the check and the destruction run in the caller's context, alone, on memory.
-//  - A cell's delayed write (memory::weak) is always the first entry of its thread's buffer.
+//  - Under memory::weak the writes of read-modify-writes wait in buffers too, and whoever writes
+//  such
+//    a cell drains them first. That cannot go in circles: while the buffer of one thread holds such
+//    a write behind others, every other thread's is the first in its buffer.
 #pragma once
 
 #include "explorer.hpp"
@@ -74,6 +77,7 @@ class engine {
   void destroy(cell& gone);
   void fence(const char* name, bool in_every_thread);
   void light_fence();
+  void heavy_fence();
   void pause();
   void signal(model_event& event);
   bool wait(model_event& event, bool may_time_out);
@@ -119,6 +123,9 @@ class engine {
   void before_step();
   void reschedule(bool can_go_on);
   void list_alternatives(bool can_go_on, int just_drained);
+  int next_fewer_drains(int drains) const {
+    return options_.partial_drains ? drains - 1 : drains > 0 ? 0 : -1;
+  }
   bool grant_idle_turn();
   bool flushing_needs_no_choice() const;
   bool can_run(const model_thread& thread) const;
@@ -129,7 +136,10 @@ class engine {
   void drain_all(int thread) { drain(thread, threads_[thread]->buffer.size()); }
   void drain_delayed_rmw(const cell& at);
   void drain_for_seq_cst_load();
+  bool others_delay_an_rmw() const;
   void write_memory(int thread, cell& to, std::uint64_t value, const time_stamps& released);
+  const buffered_store* own_store(const cell& at) const;
+  std::uint64_t begin_rmw(cell& at, std::memory_order order);
   void write_rmw(cell& at, std::uint64_t value, std::memory_order order);
   void acquire_from(const cell& from, std::memory_order order);
   time_stamps release_of(const model_thread& thread, std::memory_order order) const;

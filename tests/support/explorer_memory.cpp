@@ -24,17 +24,26 @@ std::uint64_t engine::load(const cell& from, std::memory_order order) {
   before_step();
   touch(from);
   if (order == std::memory_order_seq_cst) drain_for_seq_cst_load();
-  const auto& buffer = self().buffer;
-  for (auto store = buffer.rbegin(); store != buffer.rend(); ++store) {
-    if (store->where != &from) continue;
-    record("load own", from, 0, store->value, step::reads, order, current_);
-    return store->value;
+  if (const buffered_store* own = own_store(from)) {
+    record("load own", from, 0, own->value, step::reads, order, current_);
+    return own->value;
   }
   acquire_from(from, order);
   record("load", from, 0, from.value_, step::reads, order, current_);
   return from.value_;
 }
 
+// The youngest store of the running thread to it that nobody else sees yet.
+const buffered_store* engine::own_store(const cell& at) const {
+  const auto& buffer = threads_[current_]->buffer;
+  for (auto store = buffer.rbegin(); store != buffer.rend(); ++store)
+    if (store->where == &at) return &*store;
+  return nullptr;
+}
+
+// A store that waits in a buffer is seen by nobody, so giving way before it is the same as giving
+// way after it without draining it. A heavy fence in another thread makes the difference: it
+// drains.
 void engine::store(cell& to, std::uint64_t value, std::memory_order order) {
   auto& thread = self();
   const bool seq_cst = order == std::memory_order_seq_cst;
@@ -45,9 +54,10 @@ void engine::store(cell& to, std::uint64_t value, std::memory_order order) {
     drain_delayed_rmw(to);
     record("store", to, to.value_, value, step::changes, order, current_);
     write_memory(current_, to, value, release_of(thread, order));
-  } else {  // nobody sees it yet, so no decision is due
+  } else {
+    if (options_.light == light_fence_is::compiler_barrier) before_step();
     touch(to);
-    if (thread.buffer.size() == options_.buffer) {
+    if (thread.buffer.size() >= options_.buffer) {
       before_step();
       if (!thread.buffer.empty()) drain(current_, 1);
     }
@@ -60,11 +70,7 @@ void engine::store(cell& to, std::uint64_t value, std::memory_order order) {
 
 std::uint64_t engine::modify(cell& at, const char* verb, cell::operation change,
                              std::uint64_t operand, std::memory_order order) {
-  before_step();
-  touch(at);
-  drain_all(current_);
-  drain_delayed_rmw(at);
-  const std::uint64_t old = at.value_;
+  const std::uint64_t old = begin_rmw(at, order);
   const std::uint64_t value = change(old, operand);
   record(verb, at, old, value, step::changes, order, current_);
   acquire_from(at, order);
@@ -74,11 +80,7 @@ std::uint64_t engine::modify(cell& at, const char* verb, cell::operation change,
 
 bool engine::compare_exchange(cell& at, std::uint64_t& expected, std::uint64_t desired,
                               std::memory_order success, std::memory_order failure, bool weak) {
-  before_step();
-  touch(at);
-  drain_all(current_);
-  drain_delayed_rmw(at);
-  const std::uint64_t old = at.value_;
+  const std::uint64_t old = begin_rmw(at, success);
   bool fails = old != expected;
   if (!fails && weak && options_.spurious_failures) {
     fails = decide(affordable(2, 1), true) == 1;
@@ -96,16 +98,40 @@ bool engine::compare_exchange(cell& at, std::uint64_t& expected, std::uint64_t d
   return true;
 }
 
+// The value that a read-modify-write reads: the last in the cell's order of writes.
+std::uint64_t engine::begin_rmw(cell& at, std::memory_order order) {
+  before_step();
+  touch(at);
+  if (options_.model == memory::tso || others_delay_an_rmw()) {
+    drain_all(current_);
+  } else if (order == std::memory_order_seq_cst) {
+    drain_for_seq_cst_load();
+  }
+  if (at.delayed_rmw_ != current_) drain_delayed_rmw(at);
+  const buffered_store* own = own_store(at);
+  return own ? own->value : at.value_;
+}
+
+bool engine::others_delay_an_rmw() const {
+  for (const auto& thread : threads_) {
+    if (thread.get() == threads_[current_].get()) continue;
+    for (const auto& store : thread->buffer)
+      if (store.delayed_rmw) return true;
+  }
+  return false;
+}
+
 // A read-modify-write goes on with the release sequence of the value that it read.
 void engine::write_rmw(cell& at, std::uint64_t value, std::memory_order order) {
   auto& thread = self();
-  auto released = at.released_;
+  const buffered_store* own = own_store(at);
+  auto released = own ? own->released : at.released_;
   join(released, release_of(thread, order));
   if (options_.model == memory::weak && options_.buffer != 0) {
     const bool seq_cst = order == std::memory_order_seq_cst;
     thread.buffer.push_back({&at, value, released, seq_cst, true});
-    fresh_ = false;
     at.delayed_rmw_ = current_;
+    fresh_ = false;
   } else {
     write_memory(current_, at, value, released);
   }
@@ -126,13 +152,15 @@ void engine::drain(int thread, std::size_t count) {
   auto& buffer = threads_[thread]->buffer;
   for (std::size_t i = 0; i < count; ++i) {
     const auto& store = buffer[i];
-    if (store.delayed_rmw) {
-      store.where->delayed_rmw_ = nobody;
-    } else {
-      drain_delayed_rmw(*store.where);
-    }
+    if (store.where->delayed_rmw_ != thread) drain_delayed_rmw(*store.where);
     record("drain", *store.where, store.where->value_, store.value, step::changes, {}, thread);
     write_memory(thread, *store.where, store.value, store.released);
+    const auto waits_still = [&](const buffered_store& later) {
+      return later.where == store.where && later.delayed_rmw;
+    };
+    if (store.delayed_rmw && std::none_of(buffer.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                                          buffer.end(), waits_still))
+      store.where->delayed_rmw_ = nobody;
   }
   buffer.erase(buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(count));
 }
@@ -147,7 +175,11 @@ void engine::drain_for_seq_cst_load() {
 
 // Whoever writes a cell comes after a read-modify-write that another thread has made of it.
 void engine::drain_delayed_rmw(const cell& at) {
-  if (at.delayed_rmw_ != nobody) drain(at.delayed_rmw_, 1);
+  if (at.delayed_rmw_ == nobody) return;
+  const auto& buffer = threads_[at.delayed_rmw_]->buffer;
+  std::size_t count = buffer.size();
+  while (buffer[count - 1].where != &at || !buffer[count - 1].delayed_rmw) --count;
+  drain(at.delayed_rmw_, count);
 }
 
 void engine::fence(const char* name, bool in_every_thread) {
@@ -162,6 +194,10 @@ void engine::fence(const char* name, bool in_every_thread) {
     full_fence_clock(*threads_[i]);
   }
   tick();
+}
+
+void engine::heavy_fence() {
+  fence("heavy fence", options_.light == light_fence_is::compiler_barrier);
 }
 
 void engine::light_fence() {

@@ -161,7 +161,8 @@ void engine::list_alternatives(bool can_go_on, int just_drained) {
   const int own = current_ == nobody ? 0 : static_cast<int>(self().buffer.size());
   for (int i = 0; i < count; ++i) {
     if ((i == current_ && can_go_on) || !can_run(*threads_[i])) continue;
-    for (int drains = own; drains >= 0; --drains) alternatives_.push_back({i, drains, false});
+    for (int drains = own; drains >= 0; drains = next_fewer_drains(drains))
+      alternatives_.push_back({i, drains, false});
   }
   const bool all_blocked = alternatives_.empty();
   if (all_blocked && flushing_needs_no_choice()) {
@@ -170,7 +171,8 @@ void engine::list_alternatives(bool can_go_on, int just_drained) {
   }
   for (int i = 0; i < count; ++i) {
     if (i == just_drained || (i == current_ && !all_blocked)) continue;
-    for (int drains = static_cast<int>(threads_[i]->buffer.size()); drains > 0; --drains)
+    for (int drains = static_cast<int>(threads_[i]->buffer.size()); drains > 0;
+         drains = next_fewer_drains(drains))
       alternatives_.push_back({i, drains, true});
   }
 }

@@ -2,11 +2,18 @@
 // scripted one under both completion contracts. It fails if a fiber, a stack, a descriptor or a thread is left.
 #pragma once
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
 #include <memory>
+#include <mutex>
 #include <ostream>
 #include <string>
 #include <thread>
@@ -57,6 +64,7 @@ inline auto settings_with_thieves() {
 inline auto worker_counts() {  // for what no driver has a part in
   return ::testing::ValuesIn(settings({1, 2, 4, 8}, {drivers::futex}));
 }
+inline auto stress_settings() { return ::testing::ValuesIn(settings({2, 4}, {drivers::futex})); }
 inline auto fake_settings() {
   return ::testing::ValuesIn(settings({1, 2, 4, 8}, {drivers::fake_home, drivers::fake_roaming}));
 }
@@ -92,6 +100,20 @@ bool eventually_on_fiber(Predicate&& holds, std::chrono::milliseconds limit = sa
   return true;
 }
 
+// Runs f in a forked child of this process, which has no other thread, and returns what it returns; -1: it took longer
+// than the limit, or died.
+template <class F>
+int in_child(std::chrono::seconds limit, F&& f) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(static_cast<unsigned>(limit.count()));
+    ::_exit(f());
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 // A stress or race test multiplies its rounds by this.
 inline unsigned scale() {
   const char* const text = std::getenv("COIR_TEST_SCALE");
@@ -112,9 +134,11 @@ inline std::chrono::milliseconds stress_time(std::chrono::milliseconds usual = 2
   static_cast<sched::worker&>(sched::current_host()).current()->pinned = pinned;
 }
 
-inline std::unique_ptr<runtime> make_runtime(options o, fake_io* device = nullptr) {
-  return std::make_unique<runtime>(
-      std::move(o), device != nullptr ? device->drivers() : sched::make_futex_drivers());
+inline std::unique_ptr<runtime> make_runtime(options o, fake_io* device = nullptr,
+                                             const fiber::stack_pool_options& stacks = {}) {
+  sched::parts made_of(device != nullptr ? device->drivers() : sched::make_futex_drivers());
+  made_of.stacks = stacks;
+  return std::make_unique<runtime>(std::move(o), std::move(made_of));
 }
 inline std::unique_ptr<runtime> make_runtime(unsigned workers) {
   options o;
@@ -122,18 +146,82 @@ inline std::unique_ptr<runtime> make_runtime(unsigned workers) {
   return make_runtime(std::move(o));
 }
 
+// Stops the process with a dump of the runtime's fibers if `progress` stands still.
+class watchdog {
+ public:
+  watchdog(runtime& r, const std::atomic<std::uint64_t>& progress)
+      : thread_([this, &r, &progress] {
+          std::unique_lock lock(mutex_);
+          for (std::uint64_t last = ~0U;;) {
+            if (changed_.wait_for(lock, sanitized ? 30s : 5s, [this] { return end_; })) return;
+            if (progress == last) {
+              std::fprintf(stderr, "no progress after %llu\n", static_cast<unsigned long long>(last));
+              r.dump(std::cerr);
+              std::abort();
+            }
+            last = progress;
+          }
+        }) {}
+  ~watchdog() {
+    {
+      std::lock_guard lock(mutex_);
+      end_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  watchdog(const watchdog&) = delete;
+  watchdog& operator=(const watchdog&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool end_ = false;  // under mutex_
+  std::thread thread_;
+};
+
+// A race is one only if both sides win now and then.
+inline void expect_both_win(const char* what, std::uint64_t first, std::uint64_t second,
+                            const char* first_name = "the wake", const char* second_name = "cancellation") {
+  const std::uint64_t all = first + second;
+  std::printf("%s: of %llu races %s won %llu and %s won %llu\n", what,
+              static_cast<unsigned long long>(all), first_name, static_cast<unsigned long long>(first),
+              second_name, static_cast<unsigned long long>(second));
+  EXPECT_GE(first * 100, all) << what;
+  EXPECT_GE(second * 100, all) << what;
+}
+
+// Small random numbers, one generator a fiber or thread.
+class dice {
+ public:
+  explicit dice(std::uint32_t seed) : state_(seed * 2654435761U + 1) {}
+  std::uint32_t operator()(std::uint32_t below) {
+    state_ ^= state_ << 13;
+    state_ ^= state_ >> 17;
+    state_ ^= state_ << 5;
+    return (state_ >> 3) % below;
+  }
+  // Some nanoseconds to microseconds without a call.
+  void spin(std::uint32_t most) {
+    for (std::uint32_t n = (*this)(most); n > 0; --n) std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+
+ private:
+  std::uint32_t state_;
+};
+
 // --- the fixture -----------------------------------------------------------------------------------------------------
 
 class runtime_test : public ::testing::TestWithParam<setting> {
  protected:
   runtime_test() { opts.workers = GetParam().workers; }
 
-  // Made at first use, with opts as they are then.
+  // Made at first use, with opts and stacks as they are then.
   runtime& rt() {
     if (runtime_ == nullptr) {
       descriptors_ = open_descriptors();
       threads_ = running_threads();
-      runtime_ = make_runtime(opts, GetParam().with == drivers::futex ? nullptr : &io);
+      runtime_ = make_runtime(opts, GetParam().with == drivers::futex ? nullptr : &io, stacks);
     }
     return *runtime_;
   }
@@ -166,6 +254,7 @@ class runtime_test : public ::testing::TestWithParam<setting> {
   unsigned workers() const { return GetParam().workers; }
 
   options opts;
+  fiber::stack_pool_options stacks;
   fake_io io{GetParam().with == drivers::fake_roaming ? sched::completion_contract::roaming
                                                       : sched::completion_contract::home};
 

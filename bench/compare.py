@@ -42,7 +42,11 @@ class Table:
                 median = statistics.median(values)
                 ratio = f'{ours / median:.2f}' if ours is not None and contestant != us and median else ''
                 print(f'| {figure} | {self.units[figure]} | {contestant} | '
-                      f'{median:.4g} [{min(values):.4g} - {max(values):.4g}] | {ratio} |')
+                      f'{text_of(median)} [{text_of(min(values))} - {text_of(max(values))}] | {ratio} |')
+
+
+def text_of(value):
+    return f'{value:,.0f}' if value >= 1000 else f'{value:.3g}'
 
 
 def output_of(command, environment=None):

@@ -25,7 +25,8 @@ unsigned parse_workers(std::string_view text) {
   unsigned n = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
   if (error != std::errc() || end != text.data() + text.size() || n == 0)
-    throw std::invalid_argument("--workers takes a number from 1, not \"" + std::string(text) + "\"");
+    throw std::invalid_argument("--workers takes a number from 1, not \"" + std::string(text) +
+                                "\"");
   return n;
 }
 
@@ -65,8 +66,9 @@ int signal_descriptor(std::initializer_list<int> signals) {
 void serve(const coir::endpoint& where, int signals) {
   coir::server server(coir::tcp_listener::bind(where), echo);
   const auto metrics = coir::runtime::current().metrics();
-  std::printf("echo_server: %s, %u workers, %s (%s)\n", to_string(server.listener().local()).c_str(),
-              metrics.workers, metrics.reactor.c_str(), metrics.reactor_reason.c_str());
+  std::printf("echo_server: %s, %u workers, %s (%s)\n",
+              to_string(server.listener().local()).c_str(), metrics.workers,
+              metrics.reactor.c_str(), metrics.reactor_reason.c_str());
   std::fflush(stdout);
   auto stopper = coir::spawn([&] {
     coir::wait_readable(signals);
@@ -84,7 +86,8 @@ int main(int argc, char** argv) {
   try {
     a = parse(argc, argv);
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "%s\nusage: %s [--listen ADDRESS:PORT] [--workers N]\n", e.what(), argv[0]);
+    std::fprintf(stderr, "%s\nusage: %s [--listen ADDRESS:PORT] [--workers N]\n", e.what(),
+                 argv[0]);
     return 2;
   }
   const int signals = signal_descriptor({SIGINT, SIGTERM});

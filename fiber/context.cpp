@@ -228,6 +228,7 @@ void make_context(context& to, stack& on, entry_function entry) noexcept {
   to = context{};
   to.entry = entry;
   to.on = &on;
+  sanitizers::forget_frames(on.limit, on.size);  // a cached stack's last fiber never returned
   to.stack_pointer =
       boost::context::detail::make_fcontext(on.limit + on.size, on.size, coir_fiber_thunk);
   on.fake_stack = nullptr;

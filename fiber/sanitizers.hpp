@@ -55,10 +55,13 @@ inline void finish_switch(void* fake_stack) noexcept {
 inline void enter_use(const void* limit, std::size_t size) noexcept {
   __lsan_register_root_region(limit, size);
 }
+// Frames that never returned, the last switch's among them, left their red zones.
+inline void forget_frames(void* limit, std::size_t size) noexcept {
+  __asan_unpoison_memory_region(limit, size);
+}
 inline void leave_use(void* limit, std::size_t size) noexcept {
   __lsan_unregister_root_region(limit, size);
-  __asan_unpoison_memory_region(limit,
-                                size);  // the frames that never returned left their red zones
+  forget_frames(limit, size);
 }
 #else
 inline constexpr bool address = false;
@@ -66,6 +69,7 @@ inline void start_switch(void**, const void*, std::size_t) noexcept {}
 inline void finish_switch(void*) noexcept {}
 inline void enter_use(const void*, std::size_t) noexcept {}
 inline void leave_use(void*, std::size_t) noexcept {}
+inline void forget_frames(void*, std::size_t) noexcept {}
 #endif
 
 #if defined(COIR_FIBER_TSAN)

@@ -7,10 +7,17 @@ namespace coir::io {
 // The connection had ended, or its network had, before it was accepted: the next one may be fine.
 inline bool is_passed_over(int result) noexcept {
   switch (-result) {
-    case ECONNABORTED: case EPROTO: case ENETDOWN: case ENOPROTOOPT: case EHOSTDOWN: case ENONET:
-    case EHOSTUNREACH: case ENETUNREACH:
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 

@@ -45,7 +45,8 @@ bool accept_queue::is_armed() noexcept {
   return now;
 }
 
-sched::outcome accept_queue::wait(handle_type listener, bool cancellable, clock::time_point deadline) noexcept {
+sched::outcome accept_queue::wait(handle_type listener, bool cancellable,
+                                  clock::time_point deadline) noexcept {
   lock_.lock();
   if (taken_ < results_.size() || !armed_) {
     lock_.unlock();

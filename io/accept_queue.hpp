@@ -1,7 +1,7 @@
 // Connections that the kernel accepts ahead, for a consumer that takes them one by one.
 //
-// Always true: `armed` is false only if no request is in the kernel; results and consumers meet under the lock, so the
-// consumer may run on any worker, whichever ring accepts.
+// Always true: `armed` is false only if no request is in the kernel; results and consumers meet
+// under the lock, so the consumer may run on any worker, whichever ring accepts.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -15,10 +15,12 @@ namespace coir::io {
 
 class accept_queue {
  public:
-  // The ring's owner: a result of the kernel's; whether more will follow. The waiter that it has claimed, or null.
+  // The ring's owner: a result of the kernel's; whether more will follow. The waiter that it has
+  // claimed, or null.
   sched::waiter* push(std::int32_t result, bool more) noexcept;
 
-  // The consumer. True: a result. False: none yet; `must_arm` says that no request is in the kernel.
+  // The consumer. True: a result. False: none yet; `must_arm` says that no request is in the
+  // kernel.
   bool try_pop(std::int32_t& result, bool& must_arm) noexcept;
   void armed() noexcept;  // the request has been made
   sched::outcome wait(handle_type listener, bool cancellable, clock::time_point deadline) noexcept;

@@ -11,8 +11,9 @@
 
 namespace coir::io {
 
-// While the kernel accepts ahead, its request is in no fiber's name. So the acceptor holds the listener's direction all
-// the time: a closer waits until it leaves, and the kernel's request ends with the closer's shutdown(2).
+// While the kernel accepts ahead, its request is in no fiber's name. So the acceptor holds the
+// listener's direction all the time: a closer waits until it leaves, and the kernel's request ends
+// with the closer's shutdown(2).
 acceptor::acceptor(handle& listener, bool ahead, std::error_code& error)
     : listener_(listener), call_(std::make_unique<io_call>()) {
   if (!call_->enter(listener.get(), &descriptor::reading, sched::wait_kind::accept, error)) return;

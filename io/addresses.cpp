@@ -22,8 +22,12 @@ using question = int (*)(int, sockaddr*, socklen_t*) noexcept;
 
 }  // namespace
 
-endpoint local_address(handle_type fd, std::error_code& error) { return ask(&::getsockname, fd, error); }
-endpoint remote_address(handle_type fd, std::error_code& error) { return ask(&::getpeername, fd, error); }
+endpoint local_address(handle_type fd, std::error_code& error) {
+  return ask(&::getsockname, fd, error);
+}
+endpoint remote_address(handle_type fd, std::error_code& error) {
+  return ask(&::getpeername, fd, error);
+}
 
 bool suits(const endpoint& e, transport t, std::error_code& error) {
   const bool of_unix = e.kind() == endpoint::family::unix_domain;

@@ -14,7 +14,8 @@ namespace coir::io {
 handle connect(const endpoint& to, transport how, std::error_code& error) {
   {
     io_call permitted;  // before a descriptor is spent
-    if (!permitted.enter_foreign(-1, sched::wait_kind::connect, error) || !suits(to, how, error)) return {};
+    if (!permitted.enter_foreign(-1, sched::wait_kind::connect, error) || !suits(to, how, error))
+      return {};
   }
   const int fd = sys::socket(static_cast<const sockaddr*>(to.native())->sa_family, SOCK_STREAM);
   if (fd < 0) {
@@ -42,6 +43,8 @@ handle adopt(handle_type fd) {
   return handle(fd);
 }
 
-void throw_error(const std::error_code& error, const std::string& what) { throw std::system_error(error, what); }
+void throw_error(const std::error_code& error, const std::string& what) {
+  throw std::system_error(error, what);
+}
 
 }  // namespace coir::io

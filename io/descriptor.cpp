@@ -8,8 +8,8 @@
 namespace coir::io {
 namespace {
 
-// Free descriptors of the whole process. A static, because sockets outlive runtimes; never destroyed, because they
-// may be closed by the destructors of other statics.
+// Free descriptors of the whole process. A static, because sockets outlive runtimes; never
+// destroyed, because they may be closed by the destructors of other statics.
 struct descriptor_pool {
   static constexpr std::size_t block_size = 64;
   struct block {
@@ -74,9 +74,9 @@ bool wake_waiting(descriptor& d, direction& side) noexcept {
   return w != nullptr;
 }
 
-// Fills a message to the call that is in an operation now. False: there is none. A generation that is read while the
-// call still holds the direction is that of its operation, or older: then the call, before it begins the next one, sees
-// what was stored before this.
+// Fills a message to the call that is in an operation now. False: there is none. A generation that
+// is read while the call still holds the direction is that of its operation, or older: then the
+// call, before it begins the next one, sees what was stored before this.
 bool address(sched::request& message, const direction& side) noexcept {
   const std::uintptr_t word = side.user.load(std::memory_order_seq_cst);
   sched::waiter* w = direction::waiter_of(word);
@@ -90,7 +90,9 @@ bool address(sched::request& message, const direction& side) noexcept {
 void end_call(descriptor& d, direction& side, stop_message& message) noexcept {
   if (wake_waiting(d, side) || !address(message, side)) return;
   message.about = &d;
-  message.handled = [](sched::request& r) noexcept { release(*static_cast<stop_message&>(r).about); };
+  message.handled = [](sched::request& r) noexcept {
+    release(*static_cast<stop_message&>(r).about);
+  };
   retain(d);
   sched::send_request(message);
 }
@@ -100,7 +102,8 @@ bool in_use(const descriptor& d) noexcept {
          direction::waiter_of(d.writing.user.load(std::memory_order_acquire)) != nullptr;
 }
 
-// Waits until `done` holds, which is looked at under the lock; those who make it true wake the closers under it.
+// Waits until `done` holds, which is looked at under the lock; those who make it true wake the
+// closers under it.
 template <class Done>
 void wait_for_closers(descriptor& d, Done done) noexcept {
   for (;;) {
@@ -108,7 +111,9 @@ void wait_for_closers(descriptor& d, Done done) noexcept {
     if (done()) return d.lock.unlock();
     sched::wait_node node;
     sched::wait_in(d.closers, d.lock, node,
-                   {.kind = sched::wait_kind::close, .id = static_cast<std::uint64_t>(d.fd), .cancellable = false},
+                   {.kind = sched::wait_kind::close,
+                    .id = static_cast<std::uint64_t>(d.fd),
+                    .cancellable = false},
                    sched::never);
   }
 }
@@ -142,7 +147,8 @@ handle_type end_descriptor(descriptor& d, parting how) noexcept {
   }
   d.writing.user.fetch_or(direction::closing, std::memory_order_seq_cst);
   if (in_use(d)) {
-    if (how == parting::close) sys::shutdown(d.fd, SHUT_RDWR);  // the peer gets its FIN even if a duplicate stays open
+    if (how == parting::close)
+      sys::shutdown(d.fd, SHUT_RDWR);  // the peer gets its FIN even if a duplicate stays open
     end_call(d, d.reading, d.stop_reading);
     end_call(d, d.writing, d.stop_writing);
     wait_for_closers(d, [&] { return !in_use(d); });

@@ -1,9 +1,10 @@
 // An open socket, shared by its handle, the calls in flight and late messages about them.
 //
-// Always true: one call at most holds a direction, by its waiter in `user`. The descriptor's number goes back to the
-// system only when no call holds a direction and none can begin (closing is set in both). Descriptors are never
-// freed: an event of the kernel or a message that comes late finds one that is closed, or somebody else's, and at worst
-// wakes a call that looks again. The protocol of close, numbered: io/README.md.
+// Always true: one call at most holds a direction, by its waiter in `user`. The descriptor's number
+// goes back to the system only when no call holds a direction and none can begin (closing is set in
+// both). Descriptors are never freed: an event of the kernel or a message that comes late finds one
+// that is closed, or somebody else's, and at worst wakes a call that looks again. The protocol of
+// close, numbered: io/README.md.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -18,17 +19,21 @@ namespace coir::io {
 
 // One of reading and writing.
 struct direction {
-  // The waiter of the call that holds this direction, and two bits. Taken and left by the call; `closing` is set by
-  // the closer. Every change is a read-modify-write, so caller and closer (or a deadline) never miss each other.
+  // The waiter of the call that holds this direction, and two bits. Taken and left by the call;
+  // `closing` is set by the closer. Every change is a read-modify-write, so caller and closer (or a
+  // deadline) never miss each other.
   std::atomic<std::uintptr_t> user{0};
-  static constexpr std::uintptr_t closing = 1;    // no call may begin; the one that is there has to end
-  static constexpr std::uintptr_t operating = 2;  // the call parks in an operation of its home's driver
+  static constexpr std::uintptr_t closing =
+      1;  // no call may begin; the one that is there has to end
+  static constexpr std::uintptr_t operating =
+      2;  // the call parks in an operation of its home's driver
 
-  // Ticks of coir::clock. Read by the call after it has become findable in `user`; written by anybody, who then
-  // looks for a call to wake.
+  // Ticks of coir::clock. Read by the call after it has become findable in `user`; written by
+  // anybody, who then looks for a call to wake.
   std::atomic<clock::rep> deadline{sched::never.time_since_epoch().count()};
 
-  std::atomic<std::uint64_t> bytes{0};  // moved so far; written by the call that holds the direction
+  std::atomic<std::uint64_t> bytes{
+      0};  // moved so far; written by the call that holds the direction
 
   // Roaming drivers only, under descriptor::lock.
   sched::wait_queue waiting;  // the call that holds the direction, while it waits for readiness
@@ -42,19 +47,21 @@ struct direction {
 
 struct descriptor;
 
-// What the closer sends to the home of a call in flight; lies in the descriptor, because closing cannot fail.
+// What the closer sends to the home of a call in flight; lies in the descriptor, because closing
+// cannot fail.
 struct stop_message : sched::request {
   descriptor* about = nullptr;
 };
 
 struct descriptor {
   direction reading, writing;
-  stop_message stop_reading, stop_writing;  // the closer's, sent once in the descriptor's life
+  stop_message stop_reading, stop_writing;   // the closer's, sent once in the descriptor's life
   std::atomic<std::uint32_t> references{0};  // the handle, and messages in flight
-  handle_type fd = -1;                       // written before it is shared, and by the closer at the end
+  handle_type fd = -1;  // written before it is shared, and by the closer at the end
 
   sched::spin_lock lock;
-  sched::wait_queue closers;  // under lock: those who wait until the directions are free, or the descriptor closed
+  sched::wait_queue closers;  // under lock: those who wait until the directions are free, or the
+                              // descriptor closed
   bool closed = false;        // under lock: the number has gone back to the system
 
   // A roaming driver's registration: which group of drivers, 0 none; and whether it is being made.
@@ -64,13 +71,14 @@ struct descriptor {
   descriptor* next_free = nullptr;
 };
 
-descriptor* make_descriptor(handle_type fd);     // one reference; throws std::bad_alloc
+descriptor* make_descriptor(handle_type fd);  // one reference; throws std::bad_alloc
 void retain(descriptor&) noexcept;
-void release(descriptor&) noexcept;              // the last one makes it free for another socket
+void release(descriptor&) noexcept;  // the last one makes it free for another socket
 
 enum class parting : std::uint8_t { close, keep };  // what becomes of the number
 
-// Ends all calls in flight, waits for them, parts with the number. The number, or -1: it was closed before.
+// Ends all calls in flight, waits for them, parts with the number. The number, or -1: it was closed
+// before.
 handle_type end_descriptor(descriptor&, parting) noexcept;
 
 // For the call that held `side` when it was closed: leaves it and wakes the closers.

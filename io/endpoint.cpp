@@ -23,8 +23,9 @@ static_assert(sizeof(sockaddr_un) <= 112 && sizeof(sockaddr_in6) <= 112);
       shown += c;
     else
       shown += '?';
-  throw std::invalid_argument("coir: \"" + shown + "\" is no endpoint: " + why +
-                              "; expected ADDRESS:PORT, [IPv6-ADDRESS]:PORT, unix:PATH or unix:@NAME");
+  throw std::invalid_argument(
+      "coir: \"" + shown + "\" is no endpoint: " + why +
+      "; expected ADDRESS:PORT, [IPv6-ADDRESS]:PORT, unix:PATH or unix:@NAME");
 }
 
 std::uint16_t parse_port(std::string_view whole, std::string_view digits) {
@@ -72,7 +73,8 @@ endpoint parse_ipv6(std::string_view whole) {
     address.sin6_scope_id = parse_scope(whole, host.substr(percent + 1));
     host = host.substr(0, percent);
   }
-  if (host.find('\0') != host.npos || inet_pton(AF_INET6, std::string(host).c_str(), &address.sin6_addr) != 1)
+  if (host.find('\0') != host.npos ||
+      inet_pton(AF_INET6, std::string(host).c_str(), &address.sin6_addr) != 1)
     refuse(whole, "what the brackets hold is no IPv6 address");
   return endpoint::from_native(&address, sizeof address);
 }
@@ -85,7 +87,8 @@ endpoint parse_ipv4(std::string_view whole) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(parse_port(whole, whole.substr(colon + 1)));
-  if (host.find('\0') != host.npos || inet_pton(AF_INET, std::string(host).c_str(), &address.sin_addr) != 1)
+  if (host.find('\0') != host.npos ||
+      inet_pton(AF_INET, std::string(host).c_str(), &address.sin_addr) != 1)
     refuse(whole, "what stands before the port is no numeric address (names are for resolve())");
   return endpoint::from_native(&address, sizeof address);
 }
@@ -117,17 +120,23 @@ endpoint endpoint::from_native(const void* address, std::size_t size) noexcept {
                                                             : std::min(size, sizeof(sockaddr_un)));
   std::memcpy(e.bytes_, address, e.size_);
   // The kernel pads what it returns in these; two equal addresses have equal bytes.
-  if (family == AF_INET) std::memset(e.bytes_ + offsetof(sockaddr_in, sin_zero), 0, sizeof(sockaddr_in::sin_zero));
-  if (family == AF_INET6) std::memset(e.bytes_ + offsetof(sockaddr_in6, sin6_flowinfo), 0, sizeof(std::uint32_t));
+  if (family == AF_INET)
+    std::memset(e.bytes_ + offsetof(sockaddr_in, sin_zero), 0, sizeof(sockaddr_in::sin_zero));
+  if (family == AF_INET6)
+    std::memset(e.bytes_ + offsetof(sockaddr_in6, sin6_flowinfo), 0, sizeof(std::uint32_t));
   return e;
 }
 
 endpoint::family endpoint::kind() const noexcept {
   switch (as<sockaddr>(*this).sa_family) {
-    case AF_INET: return family::ipv4;
-    case AF_INET6: return family::ipv6;
-    case AF_UNIX: return family::unix_domain;
-    default: return family::none;
+    case AF_INET:
+      return family::ipv4;
+    case AF_INET6:
+      return family::ipv6;
+    case AF_UNIX:
+      return family::unix_domain;
+    default:
+      return family::none;
   }
 }
 
@@ -142,7 +151,8 @@ std::string_view endpoint::path() const noexcept {
   if (kind() != family::unix_domain || size_ <= head) return {};
   const char* text = reinterpret_cast<const char*>(bytes_ + head);
   const std::size_t room = size_ - head;
-  return text[0] == '\0' ? std::string_view(text, room) : std::string_view(text, strnlen(text, room));
+  return text[0] == '\0' ? std::string_view(text, room)
+                         : std::string_view(text, strnlen(text, room));
 }
 
 std::string to_string(const endpoint& e) {
@@ -164,7 +174,8 @@ std::string to_string(const endpoint& e) {
       if (path.starts_with('\0')) path[0] = '@';
       return "unix:" + path;
     }
-    case endpoint::family::none: break;
+    case endpoint::family::none:
+      break;
   }
   return {};
 }
@@ -177,10 +188,12 @@ std::strong_ordering operator<=>(const endpoint& a, const endpoint& b) noexcept 
   // By address, then by port: the port comes first in the kernel's record.
   if (a.kind() == endpoint::family::ipv4) {
     const auto x = as<sockaddr_in>(a), y = as<sockaddr_in>(b);
-    if (x.sin_addr.s_addr != y.sin_addr.s_addr) return ntohl(x.sin_addr.s_addr) <=> ntohl(y.sin_addr.s_addr);
+    if (x.sin_addr.s_addr != y.sin_addr.s_addr)
+      return ntohl(x.sin_addr.s_addr) <=> ntohl(y.sin_addr.s_addr);
   } else if (a.kind() == endpoint::family::ipv6) {
     const auto x = as<sockaddr_in6>(a), y = as<sockaddr_in6>(b);
-    if (const int c = std::memcmp(&x.sin6_addr, &y.sin6_addr, sizeof x.sin6_addr); c != 0) return c <=> 0;
+    if (const int c = std::memcmp(&x.sin6_addr, &y.sin6_addr, sizeof x.sin6_addr); c != 0)
+      return c <=> 0;
     if (x.sin6_scope_id != y.sin6_scope_id) return x.sin6_scope_id <=> y.sin6_scope_id;
   }
   return a.port() <=> b.port();

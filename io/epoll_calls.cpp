@@ -18,7 +18,8 @@ constexpr long number_of_epoll_pwait2 = 441;  // Linux 5.11
 constexpr long number_of_epoll_pwait2 = __NR_epoll_pwait2;
 #endif
 
-std::atomic<bool> has_nanoseconds{true};  // cleared by whoever finds epoll_pwait2 missing, read before each call
+std::atomic<bool> has_nanoseconds{
+    true};  // cleared by whoever finds epoll_pwait2 missing, read before each call
 
 int wait_ms(int epoll, epoll_event* events, int room, int timeout_ms) noexcept {
   const int count = ::epoll_wait(epoll, events, room, timeout_ms);
@@ -27,7 +28,8 @@ int wait_ms(int epoll, epoll_event* events, int room, int timeout_ms) noexcept {
 
 int wait_ns(int epoll, epoll_event* events, int room, std::int64_t ns) noexcept {
   const __kernel_timespec timeout{ns / 1'000'000'000, ns % 1'000'000'000};
-  const long count = ::syscall(number_of_epoll_pwait2, epoll, events, room, &timeout, nullptr, std::size_t{0});
+  const long count =
+      ::syscall(number_of_epoll_pwait2, epoll, events, room, &timeout, nullptr, std::size_t{0});
   return count < 0 ? -errno : static_cast<int>(count);
 }
 

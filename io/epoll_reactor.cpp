@@ -20,11 +20,12 @@
 namespace coir::io {
 namespace {
 
-constexpr unsigned budget = 64;  // operations that complete at once before the fiber lets others run
-constexpr int batch = 128;       // events a system call
+constexpr unsigned budget =
+    64;                     // operations that complete at once before the fiber lets others run
+constexpr int batch = 128;  // events a system call
 
-// descriptor::registered is the group, and whether epoll_ctl is still being called. The group is there first: the first
-// event may be delivered before epoll_ctl has returned.
+// descriptor::registered is the group, and whether epoll_ctl is still being called. The group is
+// there first: the first event may be delivered before epoll_ctl has returned.
 constexpr std::uint64_t being_made = 1;
 
 constexpr std::uint32_t read_events = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
@@ -43,7 +44,8 @@ epoll_reactor::epoll_reactor(std::uint64_t group) : group_(group) {
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
   if (epoll_ < 0) throw std::system_error(errno, std::system_category(), "coir: epoll_create1");
   doorbell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  const int error = doorbell_ < 0 ? errno : -sys::epoll_add(epoll_, doorbell_, EPOLLIN | EPOLLET, nullptr);
+  const int error =
+      doorbell_ < 0 ? errno : -sys::epoll_add(epoll_, doorbell_, EPOLLIN | EPOLLET, nullptr);
   if (error == 0) return;
   if (doorbell_ >= 0) sys::close(doorbell_);
   sys::close(epoll_);
@@ -55,7 +57,7 @@ epoll_reactor::~epoll_reactor() {
   sys::close(epoll_);
 }
 
-// --- operations -----------------------------------------------------------------------------------------------------
+// --- operations ---
 
 // Others get a turn: a fiber whose operations never have to wait would keep its worker for itself.
 void epoll_reactor::spend() noexcept {
@@ -104,11 +106,13 @@ std::int32_t epoll_reactor::connect(io_call& call, const void* address, std::siz
   if (result != -EAGAIN) return result;
   // The backlog of a Unix-domain listener is full, of which no event tells.
   descriptor& d = *call.target();
-  const std::int32_t waited = wait_ready(call, d, *call.side(), clock::now() + std::chrono::milliseconds(2));
+  const std::int32_t waited =
+      wait_ready(call, d, *call.side(), clock::now() + std::chrono::milliseconds(2));
   return call.stopped_by == sched::operation::stop::deadline ? -EAGAIN : waited;
 }
 
-// Foreign descriptors are registered for one event and one call; a descriptor of ours stands for them.
+// Foreign descriptors are registered for one event and one call; a descriptor of ours stands for
+// them.
 std::int32_t epoll_reactor::wait_for(io_call& call, short poll_events) noexcept {
   call.stopped_by = sched::operation::stop::none;
   descriptor* stand_in = nullptr;
@@ -122,7 +126,8 @@ std::int32_t epoll_reactor::wait_for(io_call& call, short poll_events) noexcept 
   int fd = call.fd(), copy = -1;
   const auto events = static_cast<std::uint32_t>(poll_events) | EPOLLRDHUP | EPOLLONESHOT;
   std::int32_t result = sys::epoll_add(epoll_, fd, events, stand_in);
-  if (result == -EEXIST) {  // somebody else waits for it: an instance takes a number once, but a copy of it too
+  if (result == -EEXIST) {  // somebody else waits for it: an instance takes a number once, but a
+                            // copy of it too
     copy = sys::duplicate(fd);
     fd = copy;
     result = copy < 0 ? copy : sys::epoll_add(epoll_, fd, events, stand_in);
@@ -141,11 +146,11 @@ std::int32_t epoll_reactor::wait_for(io_call& call, short poll_events) noexcept 
   return result;
 }
 
-// `this` is the worker on which the wait begins; it may end on another, so nothing of it is used afterwards.
+// `this` is the worker on which the wait begins; it may end on another, so nothing of it is used
+// afterwards.
 std::int32_t epoll_reactor::wait_ready(io_call& call, descriptor& d, direction& side,
                                        clock::time_point at_most) noexcept {
   completed_at_once_ = 0;
-  const bool cancellable = sched::may_be_cancelled(call.who());
   d.lock.lock();
   // Closers and those who move deadlines store first and take this lock afterwards.
   if (side.is_closing() || std::exchange(side.ready, false)) {
@@ -153,22 +158,26 @@ std::int32_t epoll_reactor::wait_ready(io_call& call, descriptor& d, direction& 
     return -EAGAIN;
   }
   sched::wait_node node;
-  return result_of(call, sched::wait_in(side.waiting, d.lock, node,
-                                        {.kind = call.kind(),
-                                         .id = static_cast<std::uint64_t>(call.fd()),
-                                         .cancellable = cancellable},
-                                        std::min(call.deadline(), at_most)));
+  const sched::wait_reason why{
+      .kind = call.kind(), .id = static_cast<std::uint64_t>(call.fd()), .cancellable = true};
+  try {
+    return result_of(
+        call, sched::wait_in(side.waiting, d.lock, node, why, std::min(call.deadline(), at_most)));
+  } catch (const std::bad_alloc&) {  // no room for the deadline's timer
+    return -ENOMEM;
+  }
 }
 
-// --- registration ------------------------------------------------------------------------------------------------------
+// --- registration ---
 
 std::int32_t epoll_reactor::register_once(descriptor& d) noexcept {
   std::uint64_t now = d.registered.load(std::memory_order_acquire);
   for (unsigned turn = 0; now >> 1 != group_ || (now & being_made) != 0; ++turn) {
-    if ((now & being_made) == 0 &&
-        d.registered.compare_exchange_strong(now, group_ << 1 | being_made, std::memory_order_acq_rel)) {
+    if ((now & being_made) == 0 && d.registered.compare_exchange_strong(
+                                       now, group_ << 1 | being_made, std::memory_order_acq_rel)) {
       used_.store(true, std::memory_order_relaxed);
-      const std::int32_t result = sys::epoll_add(epoll_, d.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &d);
+      const std::int32_t result =
+          sys::epoll_add(epoll_, d.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &d);
       if (result == 0) d.epoll.store(epoll_, std::memory_order_relaxed);
       d.registered.store(result == 0 ? group_ << 1 : 0, std::memory_order_release);
       return result;
@@ -179,11 +188,12 @@ std::int32_t epoll_reactor::register_once(descriptor& d) noexcept {
   return 0;
 }
 
-// --- events -----------------------------------------------------------------------------------------------------------
+// --- events ---
 
-void epoll_reactor::deliver(descriptor& d, std::uint32_t events, sched::ready_list& ready) noexcept {
-  // Closed meanwhile, or known to another runtime now. If the descriptor serves another socket of this one already, the
-  // call that is woken finds nothing and waits again.
+void epoll_reactor::deliver(descriptor& d, std::uint32_t events,
+                            sched::ready_list& ready) noexcept {
+  // Closed meanwhile, or known to another runtime now. If the descriptor serves another socket of
+  // this one already, the call that is woken finds nothing and waits again.
   if (d.registered.load(std::memory_order_acquire) >> 1 != group_) return;
   const auto tell = [](direction& side) noexcept {
     sched::waiter* w = side.waiting.claim_first();
@@ -217,7 +227,9 @@ void epoll_reactor::collect(clock::time_point deadline, sched::ready_list& ready
   }
 }
 
-void epoll_reactor::poll(sched::ready_list& ready) noexcept { collect(clock::time_point::min(), ready); }
+void epoll_reactor::poll(sched::ready_list& ready) noexcept {
+  collect(clock::time_point::min(), ready);
+}
 
 void epoll_reactor::wait(clock::time_point deadline, sched::ready_list& ready) noexcept {
   collect(interrupted_ ? clock::time_point::min() : deadline, ready);
@@ -225,9 +237,9 @@ void epoll_reactor::wait(clock::time_point deadline, sched::ready_list& ready) n
 }
 
 void epoll_reactor::interrupt() noexcept {
-  if (rung_.exchange(true, std::memory_order_acq_rel)) return;  // the last ring has not been seen yet
-  while (sys::ring(doorbell_) == -EINTR) {
-  }
+  if (rung_.exchange(true, std::memory_order_acq_rel))
+    return;  // the last ring has not been seen yet
+  while (sys::ring(doorbell_) == -EINTR) {}
 }
 
 }  // namespace coir::io

@@ -1,8 +1,9 @@
-// The epoll driver: roaming completion. An operation is a system call that does not wait, then, if it would have to, a
-// claim-once wait for readiness, which any worker's epoll instance may end.
+// The epoll driver: roaming completion. An operation is a system call that does not wait, then, if
+// it would have to, a claim-once wait for readiness, which any worker's epoll instance may end.
 //
-// Always true: a descriptor is registered with one instance of its runtime at most, edge-triggered, by the worker that
-// first waited; an event that finds nobody waiting stays in direction::ready until somebody looks.
+// Always true: a descriptor is registered with one instance of its runtime at most, edge-triggered,
+// by the worker that first waited; an event that finds nobody waiting stays in direction::ready
+// until somebody looks.
 #pragma once
 #include <atomic>
 
@@ -16,7 +17,9 @@ class epoll_reactor final : public reactor {
   explicit epoll_reactor(std::uint64_t group);  // throws std::system_error
   ~epoll_reactor() override;
 
-  sched::completion_contract contract() const noexcept override { return sched::completion_contract::roaming; }
+  sched::completion_contract contract() const noexcept override {
+    return sched::completion_contract::roaming;
+  }
   void attach() override {}
   void detach() noexcept override {}
   void poll(sched::ready_list& ready) noexcept override;
@@ -41,12 +44,12 @@ class epoll_reactor final : public reactor {
   void spend() noexcept;
 
   const std::uint64_t group_;
-  int epoll_ = -1;                 // any thread may register with it
-  int doorbell_ = -1;              // eventfd, edge-triggered: never read
+  int epoll_ = -1;                  // any thread may register with it
+  int doorbell_ = -1;               // eventfd, edge-triggered: never read
   unsigned completed_at_once_ = 0;  // owner: operations in a row that did not wait
-  bool interrupted_ = false;       // owner: the doorbell has rung since the last wait() returned
-  std::atomic<bool> rung_{false};  // as in uring_reactor
-  std::atomic<bool> used_{false};  // something has been registered
+  bool interrupted_ = false;        // owner: the doorbell has rung since the last wait() returned
+  std::atomic<bool> rung_{false};   // as in uring_reactor
+  std::atomic<bool> used_{false};   // something has been registered
 };
 
 }  // namespace coir::io

@@ -9,8 +9,9 @@ class stream_category_type final : public std::error_category {
  public:
   const char* name() const noexcept override { return "coir.stream"; }
   std::string message(int value) const override {
-    return value == static_cast<int>(stream_errc::incomplete_read) ? "end of stream before all was read"
-                                                                   : "unknown stream error";
+    return value == static_cast<int>(stream_errc::incomplete_read)
+               ? "end of stream before all was read"
+               : "unknown stream error";
   }
 };
 

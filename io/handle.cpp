@@ -23,7 +23,9 @@ void handle::close() noexcept {
   if (d_ != nullptr) end_descriptor(*d_, parting::close);
 }
 
-handle_type handle::release() noexcept { return d_ == nullptr ? -1 : end_descriptor(*d_, parting::keep); }
+handle_type handle::release() noexcept {
+  return d_ == nullptr ? -1 : end_descriptor(*d_, parting::keep);
+}
 
 void handle::forget() noexcept {
   end_descriptor(*d_, parting::close);

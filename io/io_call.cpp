@@ -18,7 +18,8 @@ bool passed(clock::time_point deadline) noexcept {
 
 bool io_call::on_fiber(std::error_code& error) {
   sched::host* host = sched::current_host_if_any();
-  if (host == nullptr || host->io == nullptr || host->running == nullptr || host->io->as_reactor() == nullptr) {
+  if (host == nullptr || host->io == nullptr || host->running == nullptr ||
+      host->io->as_reactor() == nullptr) {
     error = std::make_error_code(std::errc::operation_not_permitted);
     return false;
   }
@@ -60,8 +61,9 @@ clock::time_point io_call::deadline() const noexcept {
   return side_ != nullptr ? deadline_of(*side_) : sched::never;
 }
 
-// Deadlines and closers store first and then look for a holder; the holder shows itself first and then looks at
-// what they store: both with sequentially consistent operations, so one of the two sees the other.
+// Deadlines and closers store first and then look for a holder; the holder shows itself first and
+// then looks at what they store: both with sequentially consistent operations, so one of the two
+// sees the other.
 std::int32_t io_call::hold_as(std::uintptr_t bits) noexcept {
   if (side_ == nullptr) return 0;
   std::uintptr_t word = 0;
@@ -93,7 +95,8 @@ void io_call::leave_direction() noexcept {
   held_ = false;
   std::uintptr_t word = side_->user.load(std::memory_order_relaxed);
   if ((word & direction::closing) != 0 ||
-      !side_->user.compare_exchange_strong(word, 0, std::memory_order_acq_rel, std::memory_order_relaxed))
+      !side_->user.compare_exchange_strong(word, 0, std::memory_order_acq_rel,
+                                           std::memory_order_relaxed))
     leave_while_closing(*target_, *side_);
 }
 
@@ -104,7 +107,8 @@ bool io_call::again(std::int32_t result, std::error_code& error) {
   }
   const bool stopped = result == -ECANCELED && stopped_by != sched::operation::stop::none;
   if (stopped || result == -EAGAIN || result == -EINTR) {
-    // Stopped by a message whose deadline has been moved meanwhile, or there was nothing yet: once more.
+    // Stopped by a message whose deadline has been moved meanwhile, or there was nothing yet: once
+    // more.
     if (stopped_by == sched::operation::stop::cancellation) sched::throw_cancelled(*who_);
     if (!passed(deadline())) return true;
     result = -ETIMEDOUT;

@@ -20,14 +20,18 @@ class io_call {
   io_call& operator=(const io_call&) = delete;
   ~io_call() { leave(); }
 
-  // Once, first. Throws coir::cancelled before anything has happened; false: `error` says why there is no call.
-  // A call without descriptor (foreign ones, connections to be) has no direction to hold.
-  bool enter(descriptor* d, direction descriptor::*side, sched::wait_kind kind, std::error_code& error);
+  // Once, first. Throws coir::cancelled before anything has happened; false: `error` says why there
+  // is no call. A call without descriptor (foreign ones, connections to be) has no direction to
+  // hold.
+  bool enter(descriptor* d, direction descriptor::*side, sched::wait_kind kind,
+             std::error_code& error);
   bool enter_foreign(handle_type fd, sched::wait_kind kind, std::error_code& error);
 
-  reactor& driver() const noexcept;  // of the worker that runs the call now: ask before each attempt
+  reactor& driver()
+      const noexcept;  // of the worker that runs the call now: ask before each attempt
 
-  // A driver's negative result. True: try again. False: `error` says how the call ends. Throws coir::cancelled.
+  // A driver's negative result. True: try again. False: `error` says how the call ends. Throws
+  // coir::cancelled.
   bool again(std::int32_t result, std::error_code& error);
 
   void moved(std::size_t n) noexcept {
@@ -35,7 +39,8 @@ class io_call {
   }
   bool closing() const noexcept { return side_ != nullptr && side_->is_closing(); }
 
-  // --- for drivers ---------------------------------------------------------------------------------------------
+  // --- for drivers
+  // ---------------------------------------------------------------------------------------------
   // Takes the direction, if this call has not yet; 0 or a negative errno that again() understands.
   std::int32_t hold() noexcept;
   // The same, and begins an operation that park_operation() will end. On failure nothing has begun.

@@ -1,8 +1,8 @@
-// Operations in flight, by the numbers under which the kernel knows them: an index and a generation, never an address,
-// so that a completion which should not exist finds nothing.
+// Operations in flight, by the numbers under which the kernel knows them: an index and a
+// generation, never an address, so that a completion which should not exist finds nothing.
 //
-// Always true: a number is live from insert() to the erase() of the same; a slot's next number differs from all before
-// (until 2^32 uses of one slot).
+// Always true: a number is live from insert() to the erase() of the same; a slot's next number
+// differs from all before (until 2^32 uses of one slot).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -42,7 +42,8 @@ class operation_table {
   // Null: not live. Valid until the next insert().
   const T* find(std::uint64_t number) const noexcept {
     const auto index = static_cast<std::uint32_t>(number);
-    if (index >= slots_.size() || slots_[index].generation != number >> 32 || !slots_[index].live) return nullptr;
+    if (index >= slots_.size() || slots_[index].generation != number >> 32 || !slots_[index].live)
+      return nullptr;
     return &slots_[index].what;
   }
 

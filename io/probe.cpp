@@ -12,7 +12,8 @@
 namespace coir::io {
 namespace {
 
-// kernel.io_uring_disabled (Linux 6.6): 0 allowed, 1 refused to the unprivileged, 2 to all; -1: not known.
+// kernel.io_uring_disabled (Linux 6.6): 0 allowed, 1 refused to the unprivileged, 2 to all; -1: not
+// known.
 int read_disabled_setting() noexcept {
   int value = -1;
   if (std::FILE* f = std::fopen("/proc/sys/kernel/io_uring_disabled", "re"); f != nullptr) {
@@ -24,8 +25,9 @@ int read_disabled_setting() noexcept {
 
 // Best first. TASKRUN_FLAG lets an idle poll see without a system call that there is nothing to do.
 constexpr unsigned flag_sets[] = {
-    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,  // 6.1
-    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,                                // 5.19
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+        IORING_SETUP_TASKRUN_FLAG,                                                    // 6.1
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,  // 5.19
     0,
 };
 
@@ -35,12 +37,13 @@ int find_operations(ring& r) {
   struct free_it {
     void operator()(io_uring_probe* p) const noexcept { std::free(p); }
   };
-  const std::unique_ptr<io_uring_probe, free_it> known(
-      static_cast<io_uring_probe*>(std::calloc(1, sizeof(io_uring_probe) + count * sizeof(io_uring_probe_op))));
+  const std::unique_ptr<io_uring_probe, free_it> known(static_cast<io_uring_probe*>(
+      std::calloc(1, sizeof(io_uring_probe) + count * sizeof(io_uring_probe_op))));
   if (known == nullptr) return ENOMEM;
   if (const int result = r.probe(*known, count); result < 0) return -result;
-  for (const int op : {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_ACCEPT, IORING_OP_CONNECT,
-                       IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READ})
+  for (const int op :
+       {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_ACCEPT, IORING_OP_CONNECT,
+        IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READ})
     if (io_uring_opcode_supported(known.get(), op) == 0) return ENOSYS;
   return 0;
 }
@@ -81,13 +84,18 @@ std::string explain_refusal(const char* step, int error) {
   if (error == EPERM && disabled == 2)
     return why + " (the sysctl kernel.io_uring_disabled is 2; set it to 0)";
   if (error == EPERM && disabled == 1)
-    return why + " (the sysctl kernel.io_uring_disabled is 1; set it to 0, or join the group kernel.io_uring_group)";
+    return why +
+           " (the sysctl kernel.io_uring_disabled is 1; set it to 0, or join the group "
+           "kernel.io_uring_group)";
   if (error == EPERM || error == EACCES)
     return why + " (a seccomp filter? allow io_uring_setup, io_uring_enter and io_uring_register)";
   if (error == ENOSYS)
-    return why + " (a kernel older than 5.11 or without io_uring, or a seccomp filter; allow io_uring_setup, "
-                 "io_uring_enter and io_uring_register)";
-  if (error == ENOMEM) return why + " (a low limit of locked memory? raise ulimit -l, RLIMIT_MEMLOCK)";
+    return why +
+           " (a kernel older than 5.11 or without io_uring, or a seccomp filter; allow "
+           "io_uring_setup, "
+           "io_uring_enter and io_uring_register)";
+  if (error == ENOMEM)
+    return why + " (a low limit of locked memory? raise ulimit -l, RLIMIT_MEMLOCK)";
   if (error == EMFILE || error == ENFILE) return why + " (raise ulimit -n, RLIMIT_NOFILE)";
   return why;
 }
@@ -103,14 +111,16 @@ uring_capabilities probe_uring() {
   }
   if (result < 0) return refused("io_uring_setup", -result);
   if (result = r.enable(); result < 0) return refused("io_uring_register", -result);
-  if (!r.keeps_completions()) return refused("io_uring_setup: completions could be dropped", ENOSYS);
+  if (!r.keeps_completions())
+    return refused("io_uring_setup: completions could be dropped", ENOSYS);
   if (const int error = find_operations(r); error != 0) return refused("io_uring_register", error);
   if (result = run_nop(r); result < 0) return refused("io_uring_enter", -result);
   if (!takes_timeout(r)) return refused("io_uring_enter: no timeouts", ENOSYS);
   c.absolute_timeout = takes_absolute_timeout(r);
   c.message_by_register = takes_messages(r);
   c.skip_success = r.skips_success();
-  c.multishot_accept = c.setup_flags != 0;  // of the same release as COOP_TASKRUN, and invisible to the probe
+  c.multishot_accept =
+      c.setup_flags != 0;  // of the same release as COOP_TASKRUN, and invisible to the probe
   c.usable = true;
   return c;
 }

@@ -7,16 +7,18 @@ namespace coir::io {
 
 struct uring_capabilities {
   bool usable = false;
-  int error = 0;                 // not usable: the kernel's errno, or ENOSYS for what it lacks
-  std::string reason;            // not usable: which step failed, why, and the remedy; in one line
-  unsigned setup_flags = 0;      // the best set that it took
-  bool message_by_register = false;  // IORING_REGISTER_SEND_MSG_RING (6.13): wakes need no ring of the caller's
-  bool absolute_timeout = false;     // IORING_ENTER_ABS_TIMER (6.12)
-  bool skip_success = false;         // IORING_FEAT_CQE_SKIP (5.17)
-  bool multishot_accept = false;     // 5.19
+  int error = 0;             // not usable: the kernel's errno, or ENOSYS for what it lacks
+  std::string reason;        // not usable: which step failed, why, and the remedy; in one line
+  unsigned setup_flags = 0;  // the best set that it took
+  bool message_by_register =
+      false;  // IORING_REGISTER_SEND_MSG_RING (6.13): wakes need no ring of the caller's
+  bool absolute_timeout = false;  // IORING_ENTER_ABS_TIMER (6.12)
+  bool skip_success = false;      // IORING_FEAT_CQE_SKIP (5.17)
+  bool multishot_accept = false;  // 5.19
 };
 
-// Tries a set-up, one registration and one submission, because a seccomp filter may refuse any of them.
+// Tries a set-up, one registration and one submission, because a seccomp filter may refuse any of
+// them.
 uring_capabilities probe_uring();
 
 // The likely cause of a refusal and what to do about it. `step`: the system call that failed.

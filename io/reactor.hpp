@@ -15,9 +15,10 @@ class accept_queue;
 
 namespace coir {
 
-// Every operation: one attempt, which may park the calling fiber. On the thread of this driver, by its running fiber;
-// when it returns the fiber may be elsewhere, so nothing of the driver may be used after a park. Returns the
-// kernel's result or a negative errno, which the caller gives to io_call::again().
+// Every operation: one attempt, which may park the calling fiber. On the thread of this driver, by
+// its running fiber; when it returns the fiber may be elsewhere, so nothing of the driver may be
+// used after a park. Returns the kernel's result or a negative errno, which the caller gives to
+// io_call::again().
 class reactor : public sched::driver {
  public:
   reactor* as_reactor() noexcept final { return this; }
@@ -25,11 +26,13 @@ class reactor : public sched::driver {
   virtual std::int32_t receive(io::io_call&, std::span<std::byte> into) noexcept = 0;
   virtual std::int32_t send(io::io_call&, std::span<const std::byte> from) noexcept = 0;
   virtual std::int32_t send_message(io::io_call&, const msghdr&) noexcept = 0;
-  virtual std::int32_t accept(io::io_call&) noexcept = 0;  // a descriptor, close-on-exec and non-blocking
+  virtual std::int32_t accept(
+      io::io_call&) noexcept = 0;  // a descriptor, close-on-exec and non-blocking
   virtual std::int32_t connect(io::io_call&, const void* address, std::size_t size) noexcept = 0;
   virtual std::int32_t wait_for(io::io_call&, short poll_events) noexcept = 0;  // 0: ready
 
-  // A waiter that this driver has claimed in a roaming wait: ready here if it ran here last, else where it may run.
+  // A waiter that this driver has claimed in a roaming wait: ready here if it ran here last, else
+  // where it may run.
   static void make_ready(sched::waiter& w, sched::ready_list& ready) noexcept {
     if (w.home.load(std::memory_order_relaxed) == sched::current_host_if_any())
       ready.push(w);
@@ -37,7 +40,8 @@ class reactor : public sched::driver {
       sched::wake(w);
   }
 
-  // Has the kernel accept into the queue until it says that it has ended. False: it cannot; use accept().
+  // Has the kernel accept into the queue until it says that it has ended. False: it cannot; use
+  // accept().
   virtual bool accept_ahead(handle_type, io::accept_queue&) noexcept { return false; }
 };
 

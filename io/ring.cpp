@@ -9,7 +9,8 @@
 namespace coir::io {
 namespace {
 
-[[gnu::noinline]] int register_with(int fd, unsigned what, void* argument, unsigned count) noexcept {
+[[gnu::noinline]] int register_with(int fd, unsigned what, void* argument,
+                                    unsigned count) noexcept {
   const long result = ::syscall(__NR_io_uring_register, fd, what, argument, count);
   return result < 0 ? -errno : static_cast<int>(result);
 }
@@ -37,12 +38,14 @@ int ring::open(ring_sizes sizes, unsigned setup_flags) noexcept {
 int ring::enable() noexcept {
   const int result = register_with(ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
   if (result < 0) return result;
-  // Spares the kernel a look-up of the descriptor at each call (Linux 5.18); without it all works the same.
+  // Spares the kernel a look-up of the descriptor at each call (Linux 5.18); without it all works
+  // the same.
   if (io_uring_register_ring_fd(&ring_) == 1) entered_by_ = IORING_ENTER_REGISTERED_RING;
   return 0;
 }
 
-// The registration belongs to the thread; closing from another would hit a registration of that one's.
+// The registration belongs to the thread; closing from another would hit a registration of that
+// one's.
 void ring::disable() noexcept {
   if (entered_by_ != 0) io_uring_unregister_ring_fd(&ring_);
   entered_by_ = 0;

@@ -17,16 +17,17 @@ namespace coir::io {
 
 using namespace std::chrono_literals;
 
-// Always true: a connection is in the list from before its fiber is spawned until its ticket goes. Its record goes with
-// the last of: the ticket, and those who use its handle outside the lock (holds).
+// Always true: a connection is in the list from before its fiber is spawned until its ticket goes.
+// Its record goes with the last of: the ticket, and those who use its handle outside the lock
+// (holds).
 class server_core::connection : public fiber::intrusive_hook {
  public:
   explicit connection(state& s) noexcept : of(s) {}
   state& of;
   task<void> fiber;
   // Under the lock.
-  unsigned holds = 1;     // the acceptor's first, until `fiber` is set
-  bool starting = true;   // `fiber` is not set yet
+  unsigned holds = 1;    // the acceptor's first, until `fiber` is set
+  bool starting = true;  // `fiber` is not set yet
   bool ended = false;
   bool cancelled = false;
 };
@@ -53,7 +54,7 @@ struct server_core::state {
   fiber::intrusive_list<connection> connections;
   std::size_t alive = 0, ended = 0;
   bool serving = false, stopping = false;
-  bool cancelling = false;  // also those whose fibers are just being started
+  bool cancelling = false;    // also those whose fibers are just being started
   sched::wait_queue waiting;  // for a change of the above
 
   void wake_all_locked(sched::ready_list& to_wake) noexcept {
@@ -94,7 +95,8 @@ bool server_core::state::wait_until(Done done, clock::time_point deadline, bool 
     }
     sched::wait_node node;
     const auto how = sched::wait_in(
-        waiting, lock, node, {.kind = sched::wait_kind::connections, .id = 0, .cancellable = cancellable}, deadline);
+        waiting, lock, node,
+        {.kind = sched::wait_kind::connections, .id = 0, .cancellable = cancellable}, deadline);
     if (how == sched::outcome::cancelled) sched::throw_cancelled(self);
     if (how == sched::outcome::timed_out) return false;
   }
@@ -156,7 +158,8 @@ void server_core::state::cancel_all() noexcept {
   }
 }
 
-// Starts the handler. Should that fail, the connection is closed, and who serves goes on after a while.
+// Starts the handler. Should that fail, the connection is closed, and who serves goes on after a
+// while.
 void server_core::state::admit(starter start, void* server, handle h) {
   auto* c = new connection(*this);
   add(*c);
@@ -181,7 +184,8 @@ void server_core::state::pause(std::error_code why, shortage& s) {
     if (options.on_shortage)
       options.on_shortage(why);
     else
-      std::fprintf(stderr, "coir: accept: %s; trying again, at least every second\n", why.message().c_str());
+      std::fprintf(stderr, "coir: accept: %s; trying again, at least every second\n",
+                   why.message().c_str());
   }
   lock.lock();
   const std::size_t before = ended;

@@ -13,7 +13,9 @@
 
 namespace coir {
 
-endpoint socket_listener::local(std::error_code& error) const { return io::local_address(handle_.native(), error); }
+endpoint socket_listener::local(std::error_code& error) const {
+  return io::local_address(handle_.native(), error);
+}
 endpoint socket_listener::local() const {
   std::error_code error;
   endpoint e = local(error);
@@ -44,10 +46,12 @@ int prepare(int fd, const endpoint& at, transport how, const listen_options& opt
 
 }  // namespace
 
-handle listen(const endpoint& at, transport how, const listen_options& options, std::error_code& error) {
+handle listen(const endpoint& at, transport how, const listen_options& options,
+              std::error_code& error) {
   {
     io_call permitted;
-    if (!permitted.enter_foreign(-1, sched::wait_kind::nothing, error) || !suits(at, how, error)) return {};
+    if (!permitted.enter_foreign(-1, sched::wait_kind::nothing, error) || !suits(at, how, error))
+      return {};
   }
   const int fd = sys::socket(static_cast<const sockaddr*>(at.native())->sa_family, SOCK_STREAM);
   if (fd < 0) {

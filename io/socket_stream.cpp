@@ -53,7 +53,8 @@ void socket_stream::write(std::span<const std::byte> from) {
   write(from, error);
   io::check(error, "coir: write");
 }
-std::size_t socket_stream::write(std::span<const std::span<const std::byte>> from, std::error_code& error) {
+std::size_t socket_stream::write(std::span<const std::span<const std::byte>> from,
+                                 std::error_code& error) {
   return io::send_all(handle_.get(), from, error);
 }
 void socket_stream::write(std::span<const std::span<const std::byte>> from) {

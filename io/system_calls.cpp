@@ -44,7 +44,9 @@ T answer(T result) noexcept {
   if (flags < 0) return -errno;
   return (flags & O_NONBLOCK) != 0 ? 0 : answer(::fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }
-[[gnu::noinline]] int set_close_on_exec(int fd) noexcept { return answer(::fcntl(fd, F_SETFD, FD_CLOEXEC)); }
+[[gnu::noinline]] int set_close_on_exec(int fd) noexcept {
+  return answer(::fcntl(fd, F_SETFD, FD_CLOEXEC));
+}
 [[gnu::noinline]] int duplicate(int fd) noexcept { return answer(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 
 [[gnu::noinline]] std::int32_t receive(int fd, void* into, std::size_t size) noexcept {

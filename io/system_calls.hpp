@@ -1,7 +1,7 @@
 // System calls that give the kernel's answer as one value: a result, or a negative errno.
 //
-// Never inlined: errno's address is a constant to the compiler, and a caller that parks between two calls may be on
-// another thread at the second (fiber/README.md).
+// Never inlined: errno's address is a constant to the compiler, and a caller that parks between two
+// calls may be on another thread at the second (fiber/README.md).
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -32,11 +32,14 @@ void tcp_stream::set_no_delay(bool on) {
 
 void tcp_stream::set_keep_alive(bool on, keep_alive_options o, std::error_code& error) {
   const auto whole = [](std::chrono::seconds s) {
-    return static_cast<int>(std::clamp<std::chrono::seconds::rep>(s.count(), 0, std::numeric_limits<int>::max()));
+    return static_cast<int>(
+        std::clamp<std::chrono::seconds::rep>(s.count(), 0, std::numeric_limits<int>::max()));
   };
   set_option(SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0, error);
-  if (!error && on && o.idle.count() != 0) set_option(IPPROTO_TCP, TCP_KEEPIDLE, whole(o.idle), error);
-  if (!error && on && o.interval.count() != 0) set_option(IPPROTO_TCP, TCP_KEEPINTVL, whole(o.interval), error);
+  if (!error && on && o.idle.count() != 0)
+    set_option(IPPROTO_TCP, TCP_KEEPIDLE, whole(o.idle), error);
+  if (!error && on && o.interval.count() != 0)
+    set_option(IPPROTO_TCP, TCP_KEEPINTVL, whole(o.interval), error);
   if (!error && on && o.count != 0) set_option(IPPROTO_TCP, TCP_KEEPCNT, o.count, error);
 }
 void tcp_stream::set_keep_alive(bool on, keep_alive_options o) {
@@ -57,7 +60,9 @@ tcp_listener tcp_listener::bind(const endpoint& at, listen_options o) {
 
 tcp_listener tcp_listener::adopt(handle_type fd) { return tcp_listener(io::adopt_listener(fd)); }
 
-tcp_stream tcp_listener::accept(std::error_code& error) { return tcp_stream(io::accept(handle_.get(), error)); }
+tcp_stream tcp_listener::accept(std::error_code& error) {
+  return tcp_stream(io::accept(handle_.get(), error));
+}
 tcp_stream tcp_listener::accept() {
   std::error_code error;
   tcp_stream s = accept(error);

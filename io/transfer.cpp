@@ -40,7 +40,9 @@ bool go_on(io_call& call, std::error_code& error) {
 // The part of the buffers that is still to be sent, as the kernel wants it: a window over them.
 class gather_window {
  public:
-  explicit gather_window(std::span<const const_bytes> buffers) noexcept : buffers_(buffers) { refill(); }
+  explicit gather_window(std::span<const const_bytes> buffers) noexcept : buffers_(buffers) {
+    refill();
+  }
 
   bool empty() const noexcept { return count_ == 0; }
   const msghdr& message() noexcept {
@@ -109,7 +111,8 @@ std::size_t receive_exactly(descriptor* d, bytes into, std::error_code& error) {
 
 std::size_t send_some(descriptor* d, const_bytes from, std::error_code& error) {
   io_call call;
-  if (!call.enter(d, &descriptor::writing, sched::wait_kind::write, error) || from.empty()) return 0;
+  if (!call.enter(d, &descriptor::writing, sched::wait_kind::write, error) || from.empty())
+    return 0;
   return send(call, from, error);
 }
 

@@ -84,7 +84,9 @@ unix_listener unix_listener::bind(const endpoint& at, listen_options o) {
 
 unix_listener unix_listener::adopt(handle_type fd) { return unix_listener(io::adopt_listener(fd)); }
 
-unix_stream unix_listener::accept(std::error_code& error) { return unix_stream(io::accept(handle_.get(), error)); }
+unix_stream unix_listener::accept(std::error_code& error) {
+  return unix_stream(io::accept(handle_.get(), error));
+}
 unix_stream unix_listener::accept() {
   std::error_code error;
   unix_stream s = accept(error);

@@ -1,14 +1,11 @@
 #include "uring_reactor.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <system_error>
-#include <utility>
 
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -18,20 +15,12 @@
 namespace coir::io {
 namespace {
 
-// Numbers that no operation has: their index is past any table.
-constexpr std::uint64_t doorbell_number = ~std::uint64_t{0};
-constexpr std::uint64_t ignored_number = doorbell_number - 1;
-
 // Without its ring a worker can neither end what is in flight nor say so to anybody.
 [[noreturn]] void ring_is_lost(int error) noexcept {
-  std::fprintf(stderr, "coir: io_uring_enter: %s; was the ring's descriptor closed by other code?\n",
+  std::fprintf(stderr,
+               "coir: io_uring_enter: %s; was the ring's descriptor closed by other code?\n",
                std::system_category().message(-error).c_str());
   std::abort();
-}
-
-// The kernel reads poll events as two 16-bit halves, the low one first.
-std::uint32_t in_kernel_order(std::uint32_t events) noexcept {
-  return std::endian::native == std::endian::big ? events << 16 | events >> 16 : events;
 }
 
 __kernel_timespec timespec_of(clock::duration d) noexcept {
@@ -43,7 +32,8 @@ __kernel_timespec timespec_of(clock::duration d) noexcept {
 
 uring_reactor::uring_reactor(const uring_options& options) : options_(options) {
   if (const int result = ring_.open(options.sizes, options.kernel.setup_flags); result < 0)
-    throw std::system_error(-result, std::system_category(), "coir: " + explain_refusal("io_uring_setup", -result));
+    throw std::system_error(-result, std::system_category(),
+                            "coir: " + explain_refusal("io_uring_setup", -result));
   if (options_.kernel.message_by_register) return;
   doorbell_ = ::eventfd(0, EFD_CLOEXEC);
   if (doorbell_ < 0) throw std::system_error(errno, std::system_category(), "coir: eventfd");
@@ -55,156 +45,31 @@ uring_reactor::~uring_reactor() {
 
 void uring_reactor::attach() {
   if (const int result = ring_.enable(); result < 0)
-    throw std::system_error(-result, std::system_category(), "coir: " + explain_refusal("io_uring_register", -result));
+    throw std::system_error(-result, std::system_category(),
+                            "coir: " + explain_refusal("io_uring_register", -result));
   if (doorbell_ >= 0) arm_doorbell();
-  interrupted_ = rung_.exchange(false, std::memory_order_acq_rel);  // the disabled ring took no message
+  interrupted_ =
+      rung_.exchange(false, std::memory_order_acq_rel);  // the disabled ring took no message
 }
 
-// The ring stays until the destructor, when every thread that might still interrupt has been joined.
+// The ring stays until the destructor, when every thread that might still interrupt has been
+// joined.
 void uring_reactor::detach() noexcept { ring_.disable(); }
 
-// --- starting and stopping ----------------------------------------------------------------------------------------
+// --- completions ---
 
-// A full queue is back-pressure: what is there is submitted, and there is room. The kernel refuses only while
-// completions that it could not place wait (older kernels) or memory is short; taking completions ends both.
-io_uring_sqe& uring_reactor::prepare() noexcept {
-  for (;;) {
-    if (io_uring_sqe* entry = ring_.try_prepare(); entry != nullptr) return *entry;
-    ++counts_.full_submissions;
-    ++counts_.enters;
-    if (const int result = ring_.submit(); result < 0 && result != -EINTR) {
-      enter(0, nullptr, false);
-      reap(early_);
-    }
-  }
-}
-
-template <class Fill>
-std::int32_t uring_reactor::run(io_call& call, Fill fill) noexcept {
-  if (!in_flight_.reserve_one()) return -ENOMEM;
-  if (const std::int32_t refused = call.begin_operation(); refused != 0) return refused;
-  numbered_operation op;
-  op.who = &call.who();
-  op.number = in_flight_.insert({.once = &op});
-  io_uring_sqe& entry = prepare();
-  entry.fd = call.fd();
-  fill(entry);
-  entry.user_data = op.number;
-
-  sched::waiter& who = call.who();
-  who.waits_for_id.store(static_cast<std::uint64_t>(call.fd()), std::memory_order_relaxed);
-  who.waits_for.store(call.kind(), std::memory_order_relaxed);
-  sched::current_host().park_operation(who, op, call.deadline());
-  // From here on this may be another worker: nothing of `this` any more.
-  who.waits_for.store(sched::wait_kind::nothing, std::memory_order_relaxed);
-  who.claim.finish();
-  call.stopped_by = op.stopped_by;
-  return op.result;
-}
-
-void uring_reactor::stop(sched::operation& operation) noexcept {
-  const std::uint64_t number = static_cast<numbered_operation&>(operation).number;
-  if (in_flight_.find(number) == nullptr) return;
-  io_uring_sqe& entry = prepare();
-  if (in_flight_.find(number) == nullptr) {  // it completed while room was made
-    entry.opcode = IORING_OP_NOP;
-  } else {
-    entry.opcode = IORING_OP_ASYNC_CANCEL;
-    entry.addr = number;
-  }
-  if (options_.kernel.skip_success) entry.flags = IOSQE_CQE_SKIP_SUCCESS;
-  entry.user_data = ignored_number;
-}
-
-// --- operations -----------------------------------------------------------------------------------------------------
-
-// Without IORING_RECVSEND_POLL_FIRST: under load the next bytes are mostly there by the time of the submission, and
-// polling first cost 5% of an echo.
-std::int32_t uring_reactor::receive(io_call& call, std::span<std::byte> into) noexcept {
-  if (call.wait_first) return wait_for(call, POLLIN);
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_RECV;
-    e.addr = reinterpret_cast<std::uintptr_t>(into.data());
-    e.len = static_cast<std::uint32_t>(std::min<std::size_t>(into.size(), 0x7ffff000));
-  });
-  call.wait_first = result == -EAGAIN;
-  return result;
-}
-
-std::int32_t uring_reactor::send(io_call& call, std::span<const std::byte> from) noexcept {
-  if (call.wait_first) return wait_for(call, POLLOUT);
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_SEND;
-    e.addr = reinterpret_cast<std::uintptr_t>(from.data());
-    e.len = static_cast<std::uint32_t>(std::min<std::size_t>(from.size(), 0x7ffff000));
-    e.msg_flags = MSG_NOSIGNAL | (call.wants_all ? MSG_WAITALL : 0);
-  });
-  call.wait_first = result == -EAGAIN;
-  return result;
-}
-
-std::int32_t uring_reactor::send_message(io_call& call, const msghdr& message) noexcept {
-  if (call.wait_first) return wait_for(call, POLLOUT);
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_SENDMSG;
-    e.addr = reinterpret_cast<std::uintptr_t>(&message);
-    e.len = 1;
-    e.msg_flags = MSG_NOSIGNAL | (call.wants_all ? MSG_WAITALL : 0);
-  });
-  call.wait_first = result == -EAGAIN;
-  return result;
-}
-
-std::int32_t uring_reactor::accept(io_call& call) noexcept {
-  if (call.wait_first) return wait_for(call, POLLIN);
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_ACCEPT;
-    e.accept_flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
-  });
-  call.wait_first = result == -EAGAIN;
-  return result;
-}
-
-std::int32_t uring_reactor::connect(io_call& call, const void* address, std::size_t size) noexcept {
-  return run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_CONNECT;
-    e.addr = reinterpret_cast<std::uintptr_t>(address);
-    e.off = size;
-  });
-}
-
-std::int32_t uring_reactor::wait_for(io_call& call, short poll_events) noexcept {
-  const bool inside = std::exchange(call.wait_first, false);  // part of another operation: try that one next
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_POLL_ADD;
-    e.poll32_events = in_kernel_order(static_cast<std::uint16_t>(poll_events));
-  });
-  if (result < 0) return result;
-  return inside ? -EAGAIN : (result & POLLNVAL) != 0 ? -EBADF : 0;
-}
-
-bool uring_reactor::accept_ahead(handle_type listener, accept_queue& queue) noexcept {
-  if (!options_.multishot || !options_.kernel.multishot_accept || !in_flight_.reserve_one()) return false;
-  const std::uint64_t number = in_flight_.insert({.repeatedly = &queue});
-  io_uring_sqe& entry = prepare();
-  entry.opcode = IORING_OP_ACCEPT;
-  entry.fd = listener;
-  entry.ioprio = IORING_ACCEPT_MULTISHOT;
-  entry.accept_flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
-  entry.user_data = number;
-  queue.armed();
-  return true;
-}
-
-// --- completions ------------------------------------------------------------------------------------------------------
-
-void uring_reactor::enter(unsigned wait_for, const __kernel_timespec* timeout, bool absolute) noexcept {
+void uring_reactor::enter(unsigned wait_for, const __kernel_timespec* timeout,
+                          bool absolute) noexcept {
   ++counts_.enters;
   const int result = ring_.enter(wait_for, timeout, absolute);
   if (result >= 0) return;
-  // Interrupted by a signal; timed out; short of memory or of room for completions: the caller comes again.
-  if (result == -EINTR || result == -ETIME || result == -EAGAIN || result == -EBUSY || result == -ENOMEM) return;
-  if (result == -EBADR) {  // the kernel dropped completions for want of memory: who waits for them waits for ever
+  // Interrupted by a signal; timed out; short of memory or of room for completions: the caller
+  // comes again.
+  if (result == -EINTR || result == -ETIME || result == -EAGAIN || result == -EBUSY ||
+      result == -ENOMEM)
+    return;
+  if (result == -EBADR) {  // the kernel dropped completions for want of memory: who waits for them
+                           // waits for ever
     std::fputs("coir: the kernel dropped completions of io_uring for want of memory\n", stderr);
     std::abort();
   }
@@ -218,7 +83,8 @@ void uring_reactor::poll(sched::ready_list& ready) noexcept {
 }
 
 void uring_reactor::wait(clock::time_point deadline, sched::ready_list& ready) noexcept {
-  const bool nothing_yet = early_.empty() && !interrupted_ && !ring_.has_completions() && !ring_.overflown();
+  const bool nothing_yet =
+      early_.empty() && !interrupted_ && !ring_.has_completions() && !ring_.overflown();
   if (!nothing_yet) {
     poll(ready);
   } else if (deadline == sched::never) {
@@ -274,7 +140,7 @@ void uring_reactor::complete_accept(accept_queue& queue, const io_uring_cqe& don
   if (sched::waiter* w = queue.push(done.res, more); w != nullptr) make_ready(*w, ready);
 }
 
-// --- the doorbell -----------------------------------------------------------------------------------------------------
+// --- the doorbell ---
 
 void uring_reactor::arm_doorbell() noexcept {
   io_uring_sqe& entry = prepare();
@@ -286,11 +152,14 @@ void uring_reactor::arm_doorbell() noexcept {
 }
 
 void uring_reactor::interrupt() noexcept {
-  if (rung_.exchange(true, std::memory_order_acq_rel)) return;  // a message is under way, and not yet seen
+  if (rung_.exchange(true, std::memory_order_acq_rel))
+    return;  // a message is under way, and not yet seen
   for (unsigned turn = 0;; ++turn) {
-    const int result = doorbell_ >= 0 ? sys::ring(doorbell_) : ring::send_message(ring_.descriptor(), doorbell_number);
+    const int result = doorbell_ >= 0 ? sys::ring(doorbell_)
+                                      : ring::send_message(ring_.descriptor(), doorbell_number);
     if (result >= 0 || result == -EBADFD) return;  // not attached yet: attach() looks
-    if (result != -EINTR && result != -EAGAIN && result != -ENOMEM && result != -EOVERFLOW) ring_is_lost(result);
+    if (result != -EINTR && result != -EAGAIN && result != -ENOMEM && result != -EOVERFLOW)
+      ring_is_lost(result);
     sched::std_atomics::pause(turn);  // short of memory: the target must not sleep on
   }
 }

@@ -1,7 +1,7 @@
 // The io_uring driver: home completion, one-shot operations, one system call a turn.
 //
-// Always true: an operation in flight has exactly one live number; its record is touched by nobody else between
-// start() and its completion. Owner: everything but interrupt().
+// Always true: an operation in flight has exactly one live number; its record is touched by nobody
+// else between start() and its completion. Owner: everything but interrupt().
 #pragma once
 #include <atomic>
 
@@ -14,6 +14,10 @@ namespace coir::io {
 
 class accept_queue;
 
+// Numbers that no operation has: their index is past any table.
+inline constexpr std::uint64_t doorbell_number = ~std::uint64_t{0};
+inline constexpr std::uint64_t ignored_number = doorbell_number - 1;
+
 struct uring_options {
   uring_capabilities kernel;
   ring_sizes sizes;
@@ -25,7 +29,9 @@ class uring_reactor final : public reactor {
   explicit uring_reactor(const uring_options&);  // throws std::system_error with cause and remedy
   ~uring_reactor() override;
 
-  sched::completion_contract contract() const noexcept override { return sched::completion_contract::home; }
+  sched::completion_contract contract() const noexcept override {
+    return sched::completion_contract::home;
+  }
   void attach() override;
   void detach() noexcept override;
   void poll(sched::ready_list& ready) noexcept override;
@@ -45,9 +51,9 @@ class uring_reactor final : public reactor {
   // Written by the owner; a test reads them on its thread.
   struct counters {
     std::uint64_t enters = 0;
-    std::uint64_t full_submissions = 0;   // the submission queue was full when an operation began
-    std::uint64_t overflows = 0;          // the completion queue was, and had to be flushed
-    std::uint64_t dead_completions = 0;   // named no operation
+    std::uint64_t full_submissions = 0;  // the submission queue was full when an operation began
+    std::uint64_t overflows = 0;         // the completion queue was, and had to be flushed
+    std::uint64_t dead_completions = 0;  // named no operation
   };
   const counters& counts() const noexcept { return counts_; }
   ring& ring_for_tests() noexcept { return ring_; }
@@ -78,11 +84,11 @@ class uring_reactor final : public reactor {
   bool interrupted_ = false;  // the doorbell has rung since the last wait() returned
   counters counts_;
 
-  // The doorbell: any thread. Set by who interrupts, before the message; cleared by the owner when the message has come,
-  // before it looks at what the interrupter left.
+  // The doorbell: any thread. Set by who interrupts, before the message; cleared by the owner when
+  // the message has come, before it looks at what the interrupter left.
   std::atomic<bool> rung_{false};
-  int doorbell_ = -1;           // eventfd, where the kernel takes no messages
-  std::uint64_t rings_ = 0;     // what is read from it
+  int doorbell_ = -1;        // eventfd, where the kernel takes no messages
+  std::uint64_t rings_ = 0;  // what is read from it
 };
 
 }  // namespace coir::io

@@ -12,9 +12,13 @@ namespace coir::sched {
 bool asymmetric_fences = false;
 
 void enable_asymmetric_fences() noexcept {
-  static const bool enabled =
-      ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-  asymmetric_fences = enabled;
+  // Once: other runtimes read it meanwhile.
+  static const bool done = [] {
+    asymmetric_fences =
+        ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    return true;
+  }();
+  static_cast<void>(done);
 }
 
 void membarrier_all_threads() noexcept {

@@ -21,6 +21,10 @@ void cancellation_point_slow(waiter& w) {
 void throw_cancelled(waiter& w) {
   auto& f = static_cast<fiber_record&>(w);
   f.attention.fetch_and(~std::uint32_t{cancel_requested}, std::memory_order_acq_rel);
+  throw cancelled(f.id(), take_reason(f));
+}
+
+std::string take_reason(fiber_record& f) {
   std::string reason;
   if (fiber_extras* e = f.extras.load(std::memory_order_acquire)) {
     e->lock.lock();
@@ -28,7 +32,7 @@ void throw_cancelled(waiter& w) {
     e->has_reason = false;
     e->lock.unlock();
   }
-  throw cancelled(f.id(), std::move(reason));
+  return reason;
 }
 
 }  // namespace coir::sched

@@ -15,6 +15,9 @@ waiter* end_fiber(fiber_record& f) noexcept {
   const wait_generation joined = f.first_joined;
   ready_list joiners;
   f.join_lock.lock();
+  // One that was abandoned and comes back all the same: those who asked have been told already.
+  if (f.ending.load(std::memory_order_relaxed) != task_ending::abandoned)
+    f.ending.store(f.how, std::memory_order_relaxed);
   f.state.store(task_state::done, std::memory_order_release);
   while (waiter* w = f.joiners.claim_first()) joiners.push(*w);
   f.join_lock.unlock();
@@ -23,18 +26,22 @@ waiter* end_fiber(fiber_record& f) noexcept {
   return first != nullptr && first->claim.claim(joined, outcome::granted) ? first : nullptr;
 }
 
-void break_promise(fiber_record& f) noexcept {
-  retain(f);  // for ever
+void break_promise(fiber_record& f, const runtime_core& of) noexcept {
   ready_list joiners;
   f.join_lock.lock();
-  *reinterpret_cast<std::exception_ptr*>(f.payload()) =
-      std::make_exception_ptr(std::future_error(std::future_errc::broken_promise));
-  f.error_seen.store(true, std::memory_order_relaxed);
-  f.ending.store(task_ending::abandoned, std::memory_order_relaxed);
-  f.state.store(task_state::done, std::memory_order_release);
-  while (waiter* w = f.joiners.claim_first()) {
-    // Fibers of this runtime are abandoned as well.
-    if (w->home.load(std::memory_order_relaxed)->kind == host_kind::thread) joiners.push(*w);
+  if (!f.done()) {
+    retain(f);  // for ever
+    f.ending.store(task_ending::abandoned, std::memory_order_relaxed);
+    f.error_seen.store(true, std::memory_order_relaxed);
+    f.state.store(task_state::done, std::memory_order_release);
+    while (wait_node* n = f.joiners.front()) {
+      f.joiners.erase(*n);
+      // Fibers of this runtime are abandoned as well.
+      const host* home = n->who->home.load(std::memory_order_relaxed);
+      const bool ours =
+          home->kind == host_kind::worker && &static_cast<const worker*>(home)->core == &of;
+      if (!ours && n->who->claim.claim(n->generation, outcome::granted)) joiners.push(*n->who);
+    }
   }
   f.join_lock.unlock();
   while (waiter* w = joiners.pop()) wake(*w);
@@ -42,12 +49,21 @@ void break_promise(fiber_record& f) noexcept {
 
 void release(fiber_record& f) noexcept {
   if (f.references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  record_store& store = *record_slab::of(f).store;
   if (f.ending.load(std::memory_order_relaxed) == task_ending::error &&
       !f.error_seen.load(std::memory_order_relaxed))
-    report_unhandled(store, *reinterpret_cast<std::exception_ptr*>(f.payload()), f);
+    report_unhandled(*record_slab::of(f).store, *reinterpret_cast<std::exception_ptr*>(f.payload()),
+                     f);
   f.functions->destroy(f);
   f.life.fetch_add(1, std::memory_order_release);  // not live; the next fiber's generation follows
+  let_go(f);
+}
+
+void let_go(fiber_record& f) noexcept {
+  // Without references nobody can hold it anew: who finds one hold has the only one.
+  if (f.holds.load(std::memory_order_acquire) != 1 &&
+      f.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
+    return;
+  record_store& store = *record_slab::of(f).store;
   host* here = current_host_if_any();
   if (here != nullptr && here->kind == host_kind::worker) {
     auto& w = static_cast<worker&>(*here);

@@ -23,6 +23,8 @@ struct fiber_extras {
 };
 
 fiber_extras& extras_of(fiber_record&);  // may throw std::bad_alloc
+std::string take_reason(
+    fiber_record&);  // of the cancellation that is taken; empty if none was given
 std::string name_of(const fiber_record&, std::size_t most = std::string::npos);
 
 }  // namespace coir::sched

@@ -43,8 +43,16 @@ void send_request(request& r) noexcept {
 }
 
 outcome wait_in(wait_queue& queue, spin_lock& lock, wait_node& node, wait_reason why,
-                clock::time_point deadline) noexcept {
+                clock::time_point deadline) {
   host& here = current_host();
+  if (deadline != never) {
+    try {
+      here.make_room_for_deadline();
+    } catch (...) {
+      lock.unlock();
+      throw;
+    }
+  }
   waiter& w = *here.running;
   node.who = &w;
   node.generation = w.claim.begin(outcome::waiting, why.cancellable && may_be_cancelled(w));

@@ -37,14 +37,12 @@ record_slab& record_store::grow(std::uint32_t size_class) {
   slab->stride = static_cast<std::uint32_t>(stride);
   slab->count = static_cast<std::uint32_t>((size - head) / stride);
   slab->records = reinterpret_cast<std::byte*>(start + head);
-  slab->first_index = next_index_;
   try {
     slabs_.push_back(slab);
   } catch (...) {
     ::munmap(slab, size);
     throw;
   }
-  next_index_ += slab->count;
   // A program with many fibers touches fresh pages for them: large ones cost a seventh. Not for the
   // first few.
   if (newest_[size_class] != nullptr) ::madvise(slab, size, MADV_HUGEPAGE);
@@ -60,7 +58,6 @@ void record_store::make_batch(std::uint32_t size_class) {
   const std::uint32_t end = std::min<std::uint32_t>(first + batch, slab->count);
   for (std::uint32_t i = end; i-- > first;) {
     auto* f = new (slab->records + std::size_t{i} * slab->stride) fiber_record;
-    f->index = slab->first_index + i;
     free_.push(size_class, *f);
   }
   slab->made.store(end, std::memory_order_release);

@@ -27,7 +27,6 @@ struct record_slab {
   std::uint32_t size_class;
   std::uint32_t stride;
   std::uint32_t count;  // that there is room for
-  std::uint32_t first_index;
   std::byte* records;
   std::atomic<std::uint32_t> made{
       0};  // constructed, from the first on; under the store's mutex, read by walkers
@@ -84,6 +83,12 @@ class record_store {
 
   std::atomic<runtime_core*> owner{nullptr};  // null once the runtime has ended
 
+  // Foreign threads that are about to touch the runtime or one of its workers. They count
+  // themselves before the push that lets a fiber run (after which the runtime may end), or before
+  // they read `owner`; the runtime's destructor takes `owner` away and waits until nobody is
+  // counted.
+  std::atomic<std::uint32_t> senders{0};
+
   // The runtime's end: the store goes at once, or with the last record that is handed out.
   void abandon() noexcept;
 
@@ -97,8 +102,20 @@ class record_store {
   std::vector<record_slab*> slabs_;                          // under mutex_
   std::array<record_slab*, payload_sizes.size()> newest_{};  // of each class; under mutex_
   std::size_t handed_out_ = 0;                               // under mutex_; caches included
-  std::uint32_t next_index_ = 1;                             // under mutex_
   bool abandoned_ = false;                                   // under mutex_
+};
+
+class sender {
+ public:
+  explicit sender(record_store& s) noexcept : store_(s) {
+    store_.senders.fetch_add(1, std::memory_order_seq_cst);
+  }
+  ~sender() { store_.senders.fetch_sub(1, std::memory_order_release); }
+  sender(const sender&) = delete;
+  sender& operator=(const sender&) = delete;
+
+ private:
+  record_store& store_;
 };
 
 }  // namespace coir::sched

@@ -10,6 +10,7 @@ class run_queue {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
   std::size_t size() const noexcept { return size_; }
+  std::size_t movable() const noexcept { return size_ - pinned_; }
 
   void push(fiber_record& f) noexcept {
     f.next = nullptr;
@@ -17,6 +18,7 @@ class run_queue {
     (last_ != nullptr ? last_->next : first_) = &f;
     last_ = &f;
     ++size_;
+    pinned_ += f.pinned;
   }
 
   fiber_record* pop() noexcept {
@@ -25,6 +27,7 @@ class run_queue {
     first_ = f->next;
     (first_ != nullptr ? first_->previous : last_) = nullptr;
     --size_;
+    pinned_ -= static_cast<fiber_record*>(f)->pinned;
     return static_cast<fiber_record*>(f);
   }
 
@@ -39,6 +42,8 @@ class run_queue {
     last_ = &in;
     first_ = f->next;
     first_->previous = nullptr;
+    pinned_ += in.pinned;
+    pinned_ -= static_cast<fiber_record*>(f)->pinned;
   }
 
   // Only for a fiber that is in this queue.
@@ -46,6 +51,7 @@ class run_queue {
     (f.previous != nullptr ? f.previous->next : first_) = f.next;
     (f.next != nullptr ? f.next->previous : last_) = f.previous;
     --size_;
+    pinned_ -= f.pinned;
   }
 
   // For a thief: takes up to `most` fibers that may move, oldest first, out of this queue.
@@ -66,7 +72,7 @@ class run_queue {
  private:
   waiter* first_ = nullptr;
   waiter* last_ = nullptr;
-  std::size_t size_ = 0;
+  std::size_t size_ = 0, pinned_ = 0;
 };
 
 }  // namespace coir::sched

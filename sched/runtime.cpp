@@ -77,8 +77,10 @@ const char* text_of(task_state s) {
 
 }  // namespace sched
 
-runtime::runtime(options o, sched::parts made_of)
-    : core_(std::make_unique<sched::runtime_core>(std::move(o), std::move(made_of), *this)) {}
+runtime::runtime(options o, sched::parts made_of) {
+  sched::refuse_on_fiber("runtime::runtime");  // its destructor could not wait here
+  core_ = std::make_unique<sched::runtime_core>(std::move(o), std::move(made_of), *this);
+}
 
 runtime::~runtime() {
   shutdown();
@@ -95,7 +97,7 @@ runtime::~runtime() {
 
 void runtime::shutdown() {
   sched::refuse_on_fiber("runtime::shutdown");
-  if (core_->abandoned()) return;
+  if (core_->abandoned()) return;  // before: nothing more to do
   core_->shutdown(sched::deadline_after(core_->opts.shutdown_limit), [this] {
     dump(std::cerr);
     sched::fatal("%zu fibers ignore cancellation, and options::shutdown_limit has passed",

@@ -19,6 +19,8 @@ namespace coir::sched {
 
 namespace {
 
+constexpr std::size_t reserve_bytes = 64 * 1024;
+
 // Signals are the main program's: a handler should not run on a fiber's stack. Faults stay with who
 // causes them.
 void block_signals() noexcept {
@@ -74,11 +76,14 @@ runtime_core::runtime_core(options o, parts p, runtime& of)
       records(*new record_store),
       idle(opts.workers != 0 ? opts.workers : usable_processors()) {
   struct give_up {  // the store is no member that destroys itself
-    record_store* store;
+    runtime_core* core;
     ~give_up() {
-      if (store != nullptr) store->abandon();
+      if (core == nullptr) return;
+      core->workers.clear();  // they give their records back
+      core->stacks.release(core->reserve_);
+      core->records.abandon();
     }
-  } guard{&records};
+  } guard{this};
   if (opts.workers == 0) opts.workers = usable_processors();
   if (opts.workers > 1024)
     throw std::invalid_argument("coir: options::workers is " + std::to_string(opts.workers) +
@@ -86,18 +91,28 @@ runtime_core::runtime_core(options o, parts p, runtime& of)
   // Throws for a size that no stack can have.
   default_stack_pages_ =
       static_cast<std::uint32_t>(fiber::stack_pool::rounded(opts.stack_size) / 4096);
+  std::size_t got = 0;
+  reserve_ = stacks.acquire(fiber::stack_pool::rounded(reserve_bytes), 1, got);
+  if (reserve_ == nullptr)
+    throw std::system_error(std::make_error_code(std::errc::not_enough_memory),
+                            "coir: there is no memory for a stack");
   records.owner.store(this, std::memory_order_release);
   enable_asymmetric_fences();
   fiber::install_overflow_handler(&who_overflowed);
   reactor_name = made_of.drivers->name();
   reactor_reason = made_of.drivers->reason();
   start_workers();
-  guard.store = nullptr;
+  guard.core = nullptr;
 }
 
 runtime_core::~runtime_core() {
+  // Foreign threads that found the runtime before now are still on their way out of it.
+  records.owner.store(nullptr, std::memory_order_seq_cst);
+  for (unsigned turn = 0; records.senders.load(std::memory_order_seq_cst) != 0; ++turn)
+    std_atomics::pause(turn);
+  for (auto& w : workers) w->drop_messages();
   workers.clear();
-  records.owner.store(nullptr, std::memory_order_release);
+  stacks.release(reserve_);
   records.abandon();
 }
 
@@ -122,8 +137,6 @@ void runtime_core::start_workers() {
   changed_.notify_all();
   lock.unlock();
   for (auto& t : threads_) t.join();
-  workers.clear();  // they give their records back to the store, which the constructor is about to
-                    // give up
   std::rethrow_exception(attach_error_);
 }
 
@@ -160,8 +173,7 @@ void runtime_core::leave() {
   changed_.wait(lock, [&] { return left_ >= threads_.size(); });
 }
 
-// --- spawning
-// ---------------------------------------------------------------------------------------------------------
+// --- spawning ---
 
 worker* runtime_core::this_worker() noexcept {
   host* here = current_host_if_any();
@@ -186,23 +198,29 @@ fiber_record& runtime_core::spawn(spawn_options&& o, const spawn_request& r) {
     discard(f);
     throw;
   }
+  w = this_worker();  // an argument's constructor may have parked, and moved this fiber
   f.functions = &r.functions;
   f.stack_pages = pages;
   f.pinned = o.pinned;
   f.started = false;
   f.first_joiner = nullptr;
   f.shields = 0;
-  f.references.store(2, std::memory_order_relaxed);
+  f.how = task_ending::none;
+  f.number.store(
+      w != nullptr ? w->next_number() : next_number.fetch_add(1, std::memory_order_relaxed),
+      std::memory_order_relaxed);
+  f.holds.store(1, std::memory_order_relaxed);
   f.home.store(nullptr, std::memory_order_relaxed);
   f.attention.store(0, std::memory_order_relaxed);
   f.state.store(task_state::ready, std::memory_order_relaxed);
   f.ending.store(task_ending::none, std::memory_order_relaxed);
   f.error_seen.store(false, std::memory_order_relaxed);
   if (fiber_extras* e = f.extras.load(std::memory_order_relaxed)) e->clear();
+  f.references.store(2, std::memory_order_release);  // from now on cancel_all may take one more
   f.life.store(f.life.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // live
   if (!o.name.empty()) [[unlikely]]
     name_new(f, std::move(o.name));
-  start(f, this_worker());  // an argument's constructor may have parked, and moved us
+  start(f, w);
   return f;
 }
 
@@ -216,11 +234,13 @@ void runtime_core::start(fiber_record& f, worker* w) {
     std_atomics::fence();
   }
   if (refusing.load(std::memory_order_relaxed)) [[unlikely]] {
+    drop_unstarted(f);  // may park, and move this fiber
+    w = this_worker();
     if (w != nullptr)
       w->counts.add(w->counts.ended);
     else
       spawned_outside.fetch_sub(1, std::memory_order_relaxed);
-    drop_unstarted(f);
+    fiber_ended();  // the last one may have ended meanwhile, and have counted this one
     throw std::logic_error("coir: spawn on a runtime that has been shut down");
   }
   if (w != nullptr)
@@ -241,31 +261,30 @@ void runtime_core::name_new(fiber_record& f, std::string name) {
   }
 }
 
-// A record that nobody else has seen.
+// A record that nobody has been given; shutdown may hold it all the same.
 void runtime_core::drop_unstarted(fiber_record& f) noexcept {
   f.functions->drop(f);
-  f.functions->destroy(f);
-  f.life.fetch_add(1, std::memory_order_release);
-  discard(f);
+  release(f);
+  release(f);
 }
 
 void runtime_core::discard(fiber_record& f) noexcept { records.free(f); }
 
 void runtime_core::enqueue(fiber_record& f) noexcept {
+  const sender counted(records);  // once it is pushed, it may run and end, and the runtime with it
   injected.push(f);
   const unsigned sleeper = idle.pick_for_work();
   if (sleeper != idle_set::nobody) workers[sleeper]->interrupt();
 }
 
-// --- cancellation
-// -----------------------------------------------------------------------------------------------------
+// --- cancellation ---
 
 // Foreign requests, the sending half: flag, full fence, home, message. sched/README.md has the
 // proof.
 void runtime_core::request_cancellation(fiber_record& f, std::uint32_t attention) noexcept {
   if (f.attention.fetch_or(attention | cancel_posted, std::memory_order_seq_cst) & cancel_posted)
     return;  // a message is on its way, and whoever gets it looks at the flag after that
-  retain(f);
+  hold(f);
   for (;;) {
     std_atomics::fence();
     if (host* home = f.home.load(std::memory_order_relaxed))
@@ -275,7 +294,7 @@ void runtime_core::request_cancellation(fiber_record& f, std::uint32_t attention
     std_atomics::fence();
     if (f.home.load(std::memory_order_relaxed) == nullptr ||
         (f.attention.fetch_or(cancel_posted, std::memory_order_seq_cst) & cancel_posted) != 0)
-      return release(f);
+      return let_go(f);
   }
 }
 
@@ -312,44 +331,56 @@ void print_unhandled(const std::exception_ptr& error, const fiber_record& f) noe
 void report_unhandled(record_store& store, const std::exception_ptr& error,
                       fiber_record& f) noexcept {
   f.error_seen.store(true, std::memory_order_relaxed);
-  if (runtime_core* core = store.owner.load(std::memory_order_acquire))
+  const sender counted(store);
+  if (runtime_core* core = store.owner.load(std::memory_order_seq_cst))
     core->unhandled(error, f);
   else
     print_unhandled(error, f);
 }
 
-// --- stacks that cannot be had
-// ----------------------------------------------------------------------------------------
+// --- stacks that cannot be had ---
 
 void runtime_core::starve(fiber_record& f) noexcept {
   f.starving.store(true, std::memory_order_release);
-  starving.push(f);
+  (f.stack_pages == default_stack_pages_ ? starving : starving_others).push(f);
   stacks_wanted.fetch_add(1, std::memory_order_relaxed);
 }
 
 // Every worker sleeps, nothing is due and no I/O is awaited: no fiber can end and free a stack. The
 // oldest task that waits for one then ends with not_enough_memory, which may let another fiber go
-// on.
+// on. It has no stack, and its arguments may block when they are destroyed: the reserve is for
+// that.
 bool runtime_core::starvation_resolved() noexcept {
-  if (starving.empty() || idle.sleeping() != workers.size()) return false;
+  if (!anyone_starves() || idle.sleeping() != workers.size()) return false;
   for (auto& w : workers)
     if (!w->can_only_be_woken_by_fibers()) return false;
+  if (reserve_in_use_.exchange(true, std::memory_order_acquire)) return false;
   fiber_record* f = starving.pop();
-  if (f == nullptr) return false;
-  f->functions->drop(*f);
-  *reinterpret_cast<std::exception_ptr*>(f->payload()) = std::make_exception_ptr(std::system_error(
-      std::make_error_code(std::errc::not_enough_memory),
-      "coir: there is no memory for a stack, and no fiber is left that could free one"));
-  f->ending.store(task_ending::error, std::memory_order_relaxed);
-  auto& here = static_cast<worker&>(current_host());
-  here.counts.add(here.counts.ended);
-  if (waiter* joiner = end_fiber(*f)) wake(*joiner);
-  if (refusing.load(std::memory_order_relaxed)) fiber_ended();
+  if (f == nullptr) f = starving_others.pop();
+  if (f == nullptr) {
+    reserve_in_use_.store(false, std::memory_order_release);
+    return false;
+  }
+  f->how = task_ending::error;
+  try {
+    *reinterpret_cast<std::exception_ptr*>(f->payload()) =
+        std::make_exception_ptr(std::system_error(
+            std::make_error_code(std::errc::not_enough_memory),
+            "coir: there is no memory for a stack, and no fiber is left that could free one"));
+  } catch (...) {
+    *reinterpret_cast<std::exception_ptr*>(f->payload()) = std::current_exception();
+  }
+  static_cast<worker&>(current_host()).run_failed(*f, *reserve_);
   return true;
 }
 
-// --- the end
-// ----------------------------------------------------------------------------------------------------------
+bool runtime_core::took_back_reserve(const fiber::stack* s) noexcept {
+  if (s != reserve_) return false;
+  reserve_in_use_.store(false, std::memory_order_release);
+  return true;
+}
+
+// --- the end ---
 
 std::uint64_t runtime_core::alive() const noexcept {
   // The ended first: a sum of 0 then was true at some moment in between.
@@ -366,6 +397,7 @@ std::uint64_t runtime_core::turns_of_all() const noexcept {
 }
 
 void runtime_core::fiber_ended() noexcept {
+  std_atomics::fence();  // of two that count the last ends at once, one sees the other's
   if (alive() != 0) return;
   std::lock_guard lock(mutex_);
   changed_.notify_all();
@@ -376,7 +408,7 @@ void runtime_core::cancel_all() noexcept {
     std::uint32_t n = f.references.load(std::memory_order_relaxed);
     while (n != 0)  // a record whose last reference goes now has ended
       if (f.references.compare_exchange_weak(n, n + 1, std::memory_order_acquire)) {
-        request_cancellation(f, shutting_down);
+        if (!f.done()) request_cancellation(f, shutting_down);
         release(f);
         break;
       }
@@ -429,10 +461,9 @@ void runtime_core::abandon() noexcept {
     left_ = threads_.size();  // the others need not wait for them
     changed_.notify_all();
   }
+  for (auto& w : workers) w->forget_ready();
   for (auto& t : threads_) t.detach();
-  records.for_each([](fiber_record& f) {
-    if (!f.done()) break_promise(f);
-  });
+  records.for_each([this](fiber_record& f) { break_promise(f, *this); });
   stopped_ = true;
 }
 

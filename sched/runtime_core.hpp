@@ -53,7 +53,9 @@ class runtime_core {
 
   // A task for which there is no stack: it waits, and fails if nothing could ever free one.
   void starve(fiber_record&) noexcept;
-  bool starvation_resolved() noexcept;  // asked by each worker before it sleeps
+  bool anyone_starves() const noexcept { return !starving.empty() || !starving_others.empty(); }
+  bool starvation_resolved() noexcept;                   // asked by each worker before it sleeps
+  bool took_back_reserve(const fiber::stack*) noexcept;  // of a fiber that has ended: was it that?
   std::uint64_t turns_of_all() const noexcept;
 
   options opts;
@@ -63,10 +65,12 @@ class runtime_core {
   record_store& records;
   idle_set idle;
   injector injected;
-  injector starving;
+  injector starving;         // tasks that wait for a stack of the usual size
+  injector starving_others;  // and of other sizes
   std::vector<std::unique_ptr<worker>> workers;
   std::string reactor_name, reactor_reason;
   std::atomic<std::uint64_t> spawned_outside{0};
+  std::atomic<std::uint64_t> next_number{1};  // of fibers; workers take blocks
 
   std::atomic<bool> refusing{false};                 // step 1
   std::atomic<bool> leaving{false};                  // step 6
@@ -84,6 +88,8 @@ class runtime_core {
   void discard(fiber_record&) noexcept;
   void cancel_all() noexcept;
 
+  fiber::stack* reserve_ = nullptr;  // to end a task on for which there is no stack
+  std::atomic<bool> reserve_in_use_{false};
   const unsigned made_in_ = fork_generation();
   std::uint32_t default_stack_pages_ = 0;
   std::vector<std::thread> threads_;
@@ -94,8 +100,9 @@ class runtime_core {
   std::exception_ptr attach_error_;      // under mutex_
   std::mutex shutdown_mutex_;            // one shutdown at a time
   void abandon() noexcept;
-  bool stopped_ = false;    // under shutdown_mutex_
-  bool abandoned_ = false;  // under shutdown_mutex_; read by workers that have seen leaving
+  bool stopped_ = false;  // under shutdown_mutex_
+  std::atomic<bool> abandoned_{
+      false};  // under shutdown_mutex_; read by workers that have seen leaving
   std::size_t hogs_ = 0;
 };
 

@@ -51,6 +51,7 @@ bool join(fiber_record& f, clock::time_point deadline, bool cancellable) {
           static_cast<unsigned long long>(f.id().value()));
   if (cancellable) cancellation_point(me);
   const wait_reason why{wait_kind::join, f.id().value(), cancellable};
+  if (deadline != never) here.make_room_for_deadline();
   outcome how;
   if (here.kind == host_kind::worker &&
       static_cast<worker&>(here).join_unstarted(f, static_cast<fiber_record&>(me), why, deadline)) {
@@ -77,7 +78,9 @@ bool cancel(fiber_record& f, std::string_view reason) noexcept {
     } catch (...) {  // for want of memory it is cancelled without a reason
     }
   }
-  if (runtime_core* core = record_slab::of(f).store->owner.load(std::memory_order_acquire))
+  record_store& store = *record_slab::of(f).store;
+  const sender counted(store);
+  if (runtime_core* core = store.owner.load(std::memory_order_seq_cst))
     core->request_cancellation(f, cancel_requested);
   return true;
 }
@@ -92,6 +95,8 @@ void rethrow(fiber_record& f) {
 std::exception_ptr error_of(fiber_record& f) {
   auto& error = *reinterpret_cast<std::exception_ptr*>(f.payload());
   f.error_seen.store(true, std::memory_order_relaxed);
+  if (f.ending.load(std::memory_order_relaxed) == task_ending::abandoned)
+    return std::make_exception_ptr(std::future_error(std::future_errc::broken_promise));
   if (error == nullptr && f.ending.load(std::memory_order_relaxed) == task_ending::cancelled)
     error = std::make_exception_ptr(cancelled(f.id()));  // it never ran
   return error;

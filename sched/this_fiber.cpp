@@ -26,6 +26,7 @@ void sleep_until(clock::time_point deadline) {
   waiter& w = *here.running;
   cancellation_point(w);
   if (deadline <= clock::now()) return here.yield();
+  here.make_room_for_deadline();
   w.claim.begin(outcome::waiting, may_be_cancelled(w));
   w.waits_for_id.store(static_cast<std::uint64_t>(deadline.time_since_epoch().count()),
                        std::memory_order_relaxed);
@@ -77,9 +78,11 @@ void check_cancelled() {
 
 bool uncancel() noexcept {
   sched::fiber_record* f = sched::this_record();
-  return f != nullptr && (f->attention.fetch_and(~std::uint32_t{sched::cancel_requested},
-                                                 std::memory_order_acq_rel) &
-                          sched::cancel_requested) != 0;
+  if (f == nullptr) return false;
+  const std::uint32_t before =
+      f->attention.fetch_and(~std::uint32_t{sched::cancel_requested}, std::memory_order_acq_rel);
+  sched::take_reason(*f);
+  return (before & sched::cancel_requested) != 0;
 }
 
 std::size_t stack_used() noexcept {

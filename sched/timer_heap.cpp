@@ -2,13 +2,17 @@
 
 namespace coir::sched {
 
-armed_timer timer_heap::arm(clock::time_point deadline, waiter& who, wait_generation generation) {
+void timer_heap::make_room() {
   if (dead_.load(std::memory_order_relaxed) > 64 + heap_.size() / 2) sweep();
   if (heap_.size() == heap_.capacity()) heap_.reserve(heap_.size() * 2 + 16);
   if (free_ == nullptr) {
     entries_.emplace_back();
     free_ = &entries_.back();
   }
+}
+
+armed_timer timer_heap::arm(clock::time_point deadline, waiter& who,
+                            wait_generation generation) noexcept {
   timer_entry& e = *free_;
   free_ = e.next_free;
   e.who = &who;

@@ -37,8 +37,10 @@ class timer_heap {
   std::size_t size() const noexcept { return heap_.size(); }
   clock::time_point earliest() const noexcept { return heap_.empty() ? never : heap_[0].deadline; }
 
-  // Strong guarantee: throws std::bad_alloc before anything has changed.
-  armed_timer arm(clock::time_point deadline, waiter& who, wait_generation generation);
+  // Room for one more, so that the next arm() cannot fail. Throws std::bad_alloc, and nothing has
+  // changed.
+  void make_room();
+  armed_timer arm(clock::time_point deadline, waiter& who, wait_generation generation) noexcept;
 
   // By the owner: out of the heap, if it is still in it.
   void disarm(const armed_timer&) noexcept;
@@ -49,6 +51,8 @@ class timer_heap {
     if (t.entry->word.compare_exchange_strong(alive, alive | 1, std::memory_order_relaxed))
       dead_.fetch_add(1, std::memory_order_relaxed);
   }
+
+  void sweep() noexcept;  // takes the dead ones out
 
   // Takes the earliest entry whose deadline has come: its wait, to be claimed. Null: none is due.
   struct due {
@@ -72,7 +76,6 @@ class timer_heap {
   void sink(std::size_t at, const node&) noexcept;
   void remove(std::size_t at) noexcept;
   void recycle(timer_entry&) noexcept;
-  void sweep() noexcept;
 
   std::vector<node> heap_;
   std::deque<timer_entry> entries_;  // addresses are stable

@@ -32,11 +32,6 @@ void visit::take_arrivals(worker& own) noexcept {
 void visit::take_cancels(worker& of) noexcept {
   for (waiter* w = of.cancels_.take(); w != nullptr;) {
     waiter* const after = w->cancel_next;
-    if (to_release_ == most_cancels) {  // unread, so it is still posted
-      of.cancels_.push(*w);
-      w = after;
-      continue;
-    }
     // Who asks from now on posts a message of its own; who asked before is answered by this one.
     w->attention.fetch_and(~std::uint32_t{cancel_posted}, std::memory_order_acq_rel);
     // The wait first, then the flag: if the flag was taken meanwhile, the wait is another one, and
@@ -56,7 +51,7 @@ void visit::take_cancels(worker& of) noexcept {
         else if (w->claim.claim(wait.generation, outcome::cancelled))
           ready_.push(*w);
       }
-      give_up(*w);
+      let_go(static_cast<fiber_record&>(*w));
     }
     w = after;
   }
@@ -66,7 +61,7 @@ void visit::take_cancels(worker& of) noexcept {
 // under way already.
 void visit::again(waiter& w, worker* into) noexcept {
   if (w.attention.fetch_or(cancel_posted, std::memory_order_acq_rel) & cancel_posted)
-    give_up(w);
+    let_go(static_cast<fiber_record&>(w));
   else if (into != nullptr)
     into->cancels_.push(w);
   else
@@ -131,7 +126,6 @@ bool visit::finish() noexcept {
     auto& f = static_cast<fiber_record&>(*w);
     static_cast<worker*>(f.home.load(std::memory_order_relaxed))->post_cancel(f);
   }
-  while (to_release_ != 0) release(static_cast<fiber_record&>(*released_[--to_release_]));
   while (request* r = handled_) {
     handled_ = r->inbox_next;
     r->handled(*r);

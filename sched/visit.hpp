@@ -25,17 +25,13 @@ class visit {
 
  private:
   // Cancellations that are dealt with in one visit; the others stay in their box.
-  static constexpr std::size_t most_cancels = 64;
 
   void again(waiter&, worker* into) noexcept;
-  void give_up(waiter& w) noexcept { released_[to_release_++] = &w; }
 
   worker& by_;
   ready_list ready_;
   ready_list arrived_;  // claimed elsewhere, or stolen
   // References to give up. No list: a waiter whose message is done with may be in an inbox again.
-  waiter* released_[most_cancels];
-  std::size_t to_release_ = 0;
   waiter* forwarded_ = nullptr;  // cancellations for another home, linked by cancel_next
   request* handled_ = nullptr;
 };

@@ -71,10 +71,13 @@ void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
   auto& w = static_cast<worker&>(on);
   w.finish_switch();
   fiber_record& f = *w.current();
-  if (f.attention.load(std::memory_order_acquire) & strikes) {
+  if (f.how == task_ending::error) {  // there was no stack for it
+    f.shields = 1;
+    f.functions->drop(f);
+  } else if (f.attention.load(std::memory_order_acquire) & strikes) {
     f.shields = 1;  // a destructor that waits is not cancelled: nobody would catch it
     f.functions->drop(f);
-    f.ending.store(task_ending::cancelled, std::memory_order_relaxed);
+    f.how = task_ending::cancelled;
   } else {
     f.functions->run(f);
   }
@@ -106,7 +109,8 @@ void worker::leave(fiber_record* to, fiber::stack* stack) noexcept {
   gate_.enter();
   after_ = {[](void* on, void* left) noexcept -> waiter* {
               auto& here = *static_cast<worker*>(on);
-              here.stacks_.put(static_cast<fiber::stack*>(left));
+              auto* free = static_cast<fiber::stack*>(left);
+              if (!here.core.took_back_reserve(free)) here.stacks_.put(free);
               here.counts.add(here.counts.ended);
               ++here.stacks_freed_;
               return nullptr;
@@ -166,6 +170,7 @@ void worker::push_next_locked(fiber_record& f) noexcept {
 
 void worker::publish_length_locked() noexcept {
   length_.store(queue_.size(), std::memory_order_relaxed);
+  stealable_.store(queue_.movable(), std::memory_order_relaxed);
 }
 
 void worker::publish_deadline_locked() noexcept {
@@ -189,7 +194,19 @@ bool worker::run_ready(std::uint32_t ticks) noexcept {
 // --- parking
 // ----------------------------------------------------------------------------------------------------------
 
+void worker::make_room_for_deadline() {
+  gate_.enter();
+  try {
+    timers_.make_room();
+  } catch (...) {
+    gate_.leave();
+    throw;
+  }
+  gate_.leave();
+}
+
 armed_timer worker::arm_locked(clock::time_point deadline, waiter& who, wait_generation wait) {
+  timers_.make_room();  // there is, if the wait asked for it; out of memory ends the process here
   const armed_timer timer = timers_.arm(deadline, who, wait);
   publish_deadline_locked();
   return timer;
@@ -266,6 +283,7 @@ void worker::yield() noexcept {
     --ticks_left_;
     next_uses_ = 0;
     queue_.rotate(f);
+    if (f.pinned || to->pinned) publish_length_locked();
   } else {
     push_locked(f);
     to = take_next_locked();
@@ -378,24 +396,59 @@ void worker::unpark(waiter& who) noexcept {
       return w.scatters_ && w.scatter(f) ? void() : w.ready(f, w.running != nullptr);
   }
   if (!f.pinned) return core.enqueue(f);
+  const sender counted(core.records);
   arrivals_.push(f);
   if (asleep_.exchange(false, std::memory_order_relaxed)) interrupt();
 }
 
 void worker::post(request& r) noexcept {
+  const sender counted(core.records);
   requests_.push(r);
   if (asleep_.exchange(false, std::memory_order_relaxed)) interrupt();
 }
 
 void worker::post_cancel(fiber_record& f) noexcept {
+  const sender counted(core.records);
   cancels_.push(f);
   if (asleep_.exchange(false, std::memory_order_relaxed)) interrupt();
+}
+
+// The threads have been joined, and nobody sends any more.
+void worker::drop_messages() noexcept {
+  for (waiter* w = cancels_.take(); w != nullptr;) {
+    waiter* const after = w->cancel_next;
+    let_go(static_cast<fiber_record&>(*w));
+    w = after;
+  }
 }
 
 bool worker::measures_stacks() const noexcept { return core.opts.measure_stacks; }
 
 // --- records
 // ------------------------------------------------------------------------------------------------------------
+
+void worker::take_numbers() noexcept {
+  constexpr std::uint64_t block = 256;
+  number_ = core.next_number.fetch_add(block, std::memory_order_relaxed);
+  numbers_end_ = number_ + block;
+}
+
+void worker::run_failed(fiber_record& f, fiber::stack& on) noexcept {
+  adopt(f);
+  fiber::make_context(f.context, on, &fiber_main);
+  f.started = true;
+  f.starving.store(false, std::memory_order_release);
+  ready(f, false);
+}
+
+// What is ready here never runs. A worker that hogs its thread is outside its gate.
+void worker::forget_ready() noexcept {
+  for (unsigned turn = 0; gate_.try_break_in() == break_in::lost; ++turn) std_atomics::pause(turn);
+  while (queue_.pop() != nullptr) {}
+  next_ = nullptr;
+  publish_length_locked();
+  gate_.break_out();
+}
 
 fiber_record& worker::allocate(std::uint32_t size_class) {
   if (records_.of_class[size_class].first == nullptr) core.records.refill(records_, size_class);

@@ -21,6 +21,7 @@
 
 namespace coir::sched {
 
+class injector;
 class runtime_core;
 
 class worker final : public host, private fiber::carrier {
@@ -32,17 +33,19 @@ class worker final : public host, private fiber::carrier {
   // -------------------------------------------------------------------------------------------
   void unpark(waiter&) noexcept override;
   void post(request&) noexcept override;
+  void drop_messages() noexcept;             // of a worker whose thread has ended
   void post_cancel(fiber_record&) noexcept;  // a reference goes with it
   void interrupt() noexcept { io->interrupt(); }
   bool can_only_be_woken_by_fibers() const noexcept {  // a snapshot, while it sleeps
-    return earliest_deadline() == never && !waits_for_io_.load(std::memory_order_relaxed);
+    return asleep_.load(std::memory_order_relaxed) && earliest_deadline() == never &&
+           !waits_for_io_.load(std::memory_order_relaxed);
   }
   std::size_t timers() const noexcept { return timer_count_.load(std::memory_order_relaxed); }
   std::size_t io_in_flight() const noexcept {
     return io_in_flight_.load(std::memory_order_relaxed);
   }
   std::uint64_t turns() const noexcept { return turns_.load(std::memory_order_relaxed); }
-  std::size_t stealable() const noexcept { return length_.load(std::memory_order_relaxed); }
+  std::size_t stealable() const noexcept { return stealable_.load(std::memory_order_relaxed); }
   clock::time_point earliest_deadline() const noexcept {
     return clock::time_point(clock::duration(earliest_.load(std::memory_order_relaxed)));
   }
@@ -62,7 +65,14 @@ class worker final : public host, private fiber::carrier {
   // -------------------------------------------------------------------
   void park(waiter&, after_switch, clock::time_point deadline) noexcept override;
   void park_operation(waiter&, operation&, clock::time_point deadline) noexcept override;
+  void make_room_for_deadline() override;
   void yield() noexcept override;
+  std::uint64_t next_number() noexcept {  // an id for a new fiber
+    if (number_ == numbers_end_) take_numbers();
+    return number_++;
+  }
+  void run_failed(fiber_record&, fiber::stack&) noexcept;  // one that only ends; its loop calls
+  void forget_ready() noexcept;                      // by shutdown, past its limit; any thread
   fiber_record& allocate(std::uint32_t size_class);  // may throw std::bad_alloc
   void recycle(fiber_record&) noexcept;
   void start(fiber_record&) noexcept;  // a new task, to the tail
@@ -88,6 +98,7 @@ class worker final : public host, private fiber::carrier {
 
   // Behind the gate.
   fiber_record* take_next_locked() noexcept;
+  void take_numbers() noexcept;
   bool bind_locked(fiber_record&) noexcept;
   void push_locked(fiber_record&) noexcept;
   void push_next_locked(fiber_record&) noexcept;
@@ -110,7 +121,8 @@ class worker final : public host, private fiber::carrier {
   bool search() noexcept;
   bool poll_a_while() noexcept;
   void sleep() noexcept;
-  void feed_starving() noexcept;
+  void feed(injector& line, std::size_t n) noexcept;
+  void sweep_timers() noexcept;
   bool work_in_sight() const noexcept;
   clock::time_point wake_up_time() noexcept;
   void notify() noexcept;
@@ -138,6 +150,7 @@ class worker final : public host, private fiber::carrier {
   std::uint32_t poll_misses_ = 0;    // idle polls in a row that brought nothing
   std::uint32_t poll_skips_ = 0;     // idle polls to leave out
   std::unique_ptr<driver> driver_;
+  std::uint64_t number_ = 0, numbers_end_ = 0;  // ids of fibers to come
   std::uint64_t turns_at_watch_ = 0;  // of all workers, when this one last became the sentinel
   fiber::stack_cache stacks_;
   free_records records_;
@@ -150,6 +163,7 @@ class worker final : public host, private fiber::carrier {
 
   // Written behind the gate, read by anybody.
   alignas(64) std::atomic<std::size_t> length_{0};  // of queue_: the run-next slot is not counted
+  std::atomic<std::size_t> stealable_{0};           // and of it, those that may move
   std::atomic<clock::rep> earliest_{clock::duration::max().count()};
   std::atomic<std::size_t> timer_count_{0};
   std::atomic<std::size_t> io_in_flight_{0};  // at the last turn

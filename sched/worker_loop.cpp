@@ -76,7 +76,8 @@ void worker::look_around() noexcept {
   }
 
   if (stacks_freed_ != 0 && core.refusing.load(std::memory_order_relaxed)) core.fiber_ended();
-  if (!core.starving.empty()) feed_starving();
+  if (!core.starving.empty()) feed(core.starving, stacks_freed_ + stacks_.cached());
+  if (!core.starving_others.empty()) feed(core.starving_others, stacks_freed_);
   stacks_freed_ = 0;
 
   // A lone worker that has run dry submits and waits in one system call instead: sleep().
@@ -88,15 +89,24 @@ void worker::look_around() noexcept {
   }
 }
 
-// A fiber that waits for a stack gets one that has come free here, since the last look or before.
-void worker::feed_starving() noexcept {
-  for (std::size_t n = stacks_freed_ + stacks_.cached(); n > 0; --n) {
-    fiber_record* f = core.starving.pop();
+// Fibers that wait for a stack try again, as many as stacks have come free here. Those of other
+// sizes than the usual cannot use a cached one.
+void worker::feed(injector& line, std::size_t n) noexcept {
+  for (; n > 0; --n) {
+    fiber_record* f = line.pop();
     if (f == nullptr) return;
     adopt(*f);
     f->starving.store(false, std::memory_order_release);
     ready(*f, false);
   }
+}
+
+// Deadlines of fibers that have moved and ended their wait keep nobody from ending.
+void worker::sweep_timers() noexcept {
+  gate_.enter();
+  timers_.sweep();
+  publish_deadline_locked();
+  gate_.leave();
 }
 
 void worker::take_in(ready_list& done) noexcept {
@@ -134,6 +144,7 @@ void worker::sleep() noexcept {
   ready_list done;
   asleep_.store(true, std::memory_order_relaxed);
   waits_for_io_.store(io->busy(), std::memory_order_relaxed);
+  if (core.anyone_starves()) sweep_timers();
   core.idle.announce(index, std::exchange(searching_, false));
   if (!work_in_sight() && !core.leaving.load(std::memory_order_acquire) &&
       !core.starvation_resolved()) {
@@ -142,10 +153,10 @@ void worker::sleep() noexcept {
     const bool decay = stacks_.cached() > stacks_kept_idle && until - clock::now() > decay_after;
     if (decay) until = clock::now() + decay_after;
     io->wait(until, done);
+    lost_searches_ = 0;
     if (decay && done.empty() && clock::now() >= until) stacks_.give_back();
     end_watch();
   }
-  lost_searches_ = 0;
   asleep_.store(false, std::memory_order_relaxed);
   if (!core.idle.retract(index)) searching_ = true;
   slept_ = true;
@@ -161,8 +172,8 @@ clock::time_point worker::wake_up_time() noexcept {
   unsigned none = idle_set::nobody;
   if (!core.sentinel.compare_exchange_strong(none, index, std::memory_order_acquire)) return own;
   // Everybody sleeps and no other loop has turned since the last look: no more looks until somebody
-  // wakes. The slot is given up first and the sleepers counted after that, because who wakes does it
-  // the other way round: it leaves the sleepers, then looks for a sentinel.
+  // wakes. The slot is given up first and the sleepers counted after that, because who wakes does
+  // it the other way round: it leaves the sleepers, then looks for a sentinel.
   const std::uint64_t turns = core.turns_of_all() - this->turns();
   if (core.idle.sleeping() == core.workers.size() && turns == turns_at_watch_) {
     core.sentinel.store(idle_set::nobody, std::memory_order_release);

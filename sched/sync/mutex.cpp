@@ -14,7 +14,7 @@ mutex::~mutex() {
   lock_.unlock();
 }
 
-sched::outcome mutex::acquire(clock::time_point deadline, bool cancellable) noexcept {
+sched::outcome mutex::acquire(clock::time_point deadline, bool cancellable) {
   sched::waiter* const me = sched::current_host().running;
   lock_.lock();
   if (owner_ == nullptr) {

@@ -131,8 +131,8 @@ TEST_P(cancel_test, a_plain_thread_may_close_what_a_fiber_reads) {
   });
 }
 
-// Descriptor numbers are used again at once, so a late completion, or a close that gives the number back too early,
-// would show another pair's tag.
+// Descriptor numbers are used again at once, so a late completion, or a close that gives the number
+// back too early, would show another pair's tag.
 TEST_P(cancel_test, a_storm_of_closes_under_readers_never_mixes_streams) {
   on_fiber([] {
     std::atomic<unsigned> wrong{0}, closed{0}, read{0};
@@ -148,7 +148,8 @@ TEST_P(cancel_test, a_storm_of_closes_under_readers_never_mixes_streams) {
           if (!error)
             ++read, wrong += got != mark;
           else
-            ++closed, wrong += error != std::errc::operation_canceled && error != std::errc::bad_file_descriptor;
+            ++closed, wrong += error != std::errc::operation_canceled &&
+                               error != std::errc::bad_file_descriptor;
         });
         for (unsigned n = random() % 3; n != 0; --n) this_fiber::yield();
         std::error_code ignored;
@@ -176,7 +177,8 @@ TEST_P(cancel_test, cancellation_races_with_completion_and_loses_no_byte) {
       auto [a, b] = unix_stream::pair();
       std::uint64_t sent = 0, got = 0;
       for (int i = 0; i < rounds(500); ++i) {
-        auto buffer = std::make_unique<char[]>(4);  // freed at once: a late write is the sanitizer's find
+        auto buffer =
+            std::make_unique<char[]>(4);  // freed at once: a late write is the sanitizer's find
         auto reader = spawn([&, &a = a] { return a.read_some(std::span<char>(buffer.get(), 4)); });
         for (unsigned n = random() % 3; n != 0; --n) this_fiber::yield();
         const bool write = random() % 2;

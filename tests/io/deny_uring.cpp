@@ -13,7 +13,8 @@
 namespace coir::testing {
 
 void deny_uring(int error) {
-  constexpr unsigned first = 425, last = 427;  // io_uring_setup, _enter, _register on every architecture
+  constexpr unsigned first = 425,
+                     last = 427;  // io_uring_setup, _enter, _register on every architecture
   const sock_filter program[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
       BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, first, 0, 2),
@@ -22,7 +23,8 @@ void deny_uring(int error) {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog filter{sizeof program / sizeof program[0], const_cast<sock_filter*>(program)};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
     std::perror("seccomp");
     std::_Exit(77);  // skipped
   }

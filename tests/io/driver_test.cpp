@@ -164,7 +164,8 @@ TEST_F(ring_test, full_queues_delay_and_lose_nothing) {
   EXPECT_EQ(done, fibers);
   EXPECT_GT(seen.full_submissions, 0U);
   EXPECT_EQ(seen.dead_completions, 0U);
-  std::printf("full %lu, overflows %lu, enters %lu\n", seen.full_submissions, seen.overflows, seen.enters);
+  std::printf("full %lu, overflows %lu, enters %lu\n", seen.full_submissions, seen.overflows,
+              seen.enters);
 }
 
 // Ten thousand operations complete while nobody looks, in a ring with room for eight.
@@ -205,7 +206,8 @@ TEST_F(ring_test, completions_of_the_dead_are_counted_and_ignored) {
     a.write("x");
     EXPECT_EQ(b.read_some(buffer), 1U);
     // Never given out; given out and over (index 0, generation 0); the index of nobody.
-    for (const std::uint64_t number : {std::uint64_t{77} << 32, std::uint64_t{0}, std::uint64_t{123'456}})
+    for (const std::uint64_t number :
+         {std::uint64_t{77} << 32, std::uint64_t{0}, std::uint64_t{123'456}})
       EXPECT_EQ(io::ring::send_message(driver.ring_for_tests().descriptor(), number), 0);
     a.write("y");
     EXPECT_EQ(b.read_some(buffer), 1U);

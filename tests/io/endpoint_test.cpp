@@ -9,8 +9,9 @@ namespace coir {
 namespace {
 
 TEST(endpoint, names_what_it_was_parsed_from) {
-  for (const char* text : {"127.0.0.1:80", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:80", "[::]:0",
-                           "[2001:db8::1]:443", "[fe80::1%1]:80", "unix:/run/x.sock", "unix:x", "unix:@abstract"})
+  for (const char* text :
+       {"127.0.0.1:80", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:80", "[::]:0",
+        "[2001:db8::1]:443", "[fe80::1%1]:80", "unix:/run/x.sock", "unix:x", "unix:@abstract"})
     EXPECT_EQ(to_string(endpoint::parse(text)), text);
   EXPECT_EQ(to_string(endpoint::parse("[0:0:0:0:0:0:0:1]:080")), "[::1]:80");
 }
@@ -28,20 +29,36 @@ TEST(endpoint, has_a_port_a_family_and_a_path) {
 
 TEST(endpoint, refuses_what_it_cannot_parse_and_quotes_it) {
   const std::string long_path(108, 'x');
-  for (const std::string& text :
-       {std::string(), std::string("127.0.0.1"), std::string("127.0.0.1:"), std::string("127.0.0.1:65536"),
-        std::string("127.0.0.1:-1"), std::string("127.0.0.1:8x"), std::string("127.0.0.1: 80"),
-        std::string("127.0.0:80"), std::string("localhost:80"), std::string(":80"), std::string("::1:80"),
-        std::string("[::1]"), std::string("[::1]80"), std::string("[]:80"), std::string("[1.2.3.4]:80"),
-        std::string("[::1%nosuchinterface]:80"), std::string("[::1%]:80"), std::string("unix:"),
-        std::string("unix:@"), "unix:" + long_path, std::string("unix:a\0b", 8), std::string("127.0.0.1\0:80", 13),
-        std::string("127.0.0.1:99999999999999999999")}) {
+  for (const std::string& text : {std::string(),
+                                  std::string("127.0.0.1"),
+                                  std::string("127.0.0.1:"),
+                                  std::string("127.0.0.1:65536"),
+                                  std::string("127.0.0.1:-1"),
+                                  std::string("127.0.0.1:8x"),
+                                  std::string("127.0.0.1: 80"),
+                                  std::string("127.0.0:80"),
+                                  std::string("localhost:80"),
+                                  std::string(":80"),
+                                  std::string("::1:80"),
+                                  std::string("[::1]"),
+                                  std::string("[::1]80"),
+                                  std::string("[]:80"),
+                                  std::string("[1.2.3.4]:80"),
+                                  std::string("[::1%nosuchinterface]:80"),
+                                  std::string("[::1%]:80"),
+                                  std::string("unix:"),
+                                  std::string("unix:@"),
+                                  "unix:" + long_path,
+                                  std::string("unix:a\0b", 8),
+                                  std::string("127.0.0.1\0:80", 13),
+                                  std::string("127.0.0.1:99999999999999999999")}) {
     try {
       endpoint::parse(text);
       FAIL() << '"' << text << "\" was parsed";
     } catch (const std::invalid_argument& e) {
       const bool printable = text.find('\0') == text.npos;
-      EXPECT_TRUE(!printable || std::string(e.what()).find('"' + text + '"') != std::string::npos) << e.what();
+      EXPECT_TRUE(!printable || std::string(e.what()).find('"' + text + '"') != std::string::npos)
+          << e.what();
       EXPECT_NE(std::string(e.what()).find("expected ADDRESS:PORT"), std::string::npos) << e.what();
     }
   }
@@ -59,7 +76,8 @@ TEST(endpoint, is_ordered_by_family_address_and_port) {
   EXPECT_LT(e("unix:a"), e("unix:b"));
   EXPECT_EQ(e("[::1]:9"), e("[0::1]:9"));
   EXPECT_NE(e("unix:@a"), e("unix:a"));
-  const std::unordered_set<endpoint> set{e("1.2.3.4:1"), e("1.2.3.4:1"), e("1.2.3.4:2"), e("unix:a"), e("unix:a")};
+  const std::unordered_set<endpoint> set{e("1.2.3.4:1"), e("1.2.3.4:1"), e("1.2.3.4:2"),
+                                         e("unix:a"), e("unix:a")};
   EXPECT_EQ(set.size(), 3U);
 }
 

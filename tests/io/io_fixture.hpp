@@ -1,6 +1,6 @@
-// The fixture of every I/O test: each case at 1, 2, 4 and 8 workers on each rung of the ladder. It fails if a fiber or a
-// descriptor is left. With COIR_TEST_DENY_URING the process lives behind a seccomp filter that refuses io_uring, and
-// the only rung is what `automatic` then chooses.
+// The fixture of every I/O test: each case at 1, 2, 4 and 8 workers on each rung of the ladder. It
+// fails if a fiber or a descriptor is left. With COIR_TEST_DENY_URING the process lives behind a
+// seccomp filter that refuses io_uring, and the only rung is what `automatic` then chooses.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -33,10 +33,14 @@ struct rung {
 };
 inline const char* name_of(reactor_kind k) {
   switch (k) {
-    case reactor_kind::uring: return "uring";
-    case reactor_kind::uring_oneshot: return "uring_oneshot";
-    case reactor_kind::epoll: return "epoll";
-    default: return "automatic";
+    case reactor_kind::uring:
+      return "uring";
+    case reactor_kind::uring_oneshot:
+      return "uring_oneshot";
+    case reactor_kind::epoll:
+      return "epoll";
+    default:
+      return "automatic";
   }
 }
 inline std::string to_string(const rung& r) {
@@ -46,7 +50,8 @@ inline void PrintTo(const rung& r, std::ostream* out) { *out << to_string(r); }
 inline std::string rung_name(const ::testing::TestParamInfo<rung>& i) { return to_string(i.param); }
 
 inline std::vector<rung> rungs(std::vector<unsigned> workers) {
-  std::vector<reactor_kind> kinds{reactor_kind::uring, reactor_kind::uring_oneshot, reactor_kind::epoll};
+  std::vector<reactor_kind> kinds{reactor_kind::uring, reactor_kind::uring_oneshot,
+                                  reactor_kind::epoll};
   if (uring_is_denied()) kinds = {reactor_kind::automatic};
   std::vector<rung> all;
   for (const reactor_kind k : kinds)
@@ -57,7 +62,8 @@ inline auto every_rung() { return ::testing::ValuesIn(rungs({1, 2, 4, 8})); }
 
 inline std::size_t open_descriptors() {
   std::size_t n = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++n;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
+    ++n;
   return n;
 }
 
@@ -71,7 +77,8 @@ bool eventually(Predicate&& holds, std::chrono::milliseconds limit = sanitized ?
   return true;
 }
 template <class Predicate>
-bool eventually_on_fiber(Predicate&& holds, std::chrono::milliseconds limit = sanitized ? 30s : 10s) {
+bool eventually_on_fiber(Predicate&& holds,
+                         std::chrono::milliseconds limit = sanitized ? 30s : 10s) {
   const auto end = std::chrono::steady_clock::now() + limit;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > end) return false;
@@ -84,7 +91,9 @@ inline unsigned scale() {
   const char* const text = std::getenv("COIR_TEST_SCALE");
   return text != nullptr ? static_cast<unsigned>(std::atoi(text)) : 1;
 }
-inline int rounds(int usual) { return (sanitized ? usual / 10 + 1 : usual) * static_cast<int>(scale()); }
+inline int rounds(int usual) {
+  return (sanitized ? usual / 10 + 1 : usual) * static_cast<int>(scale());
+}
 
 inline const endpoint any_port = endpoint::parse("127.0.0.1:0");
 

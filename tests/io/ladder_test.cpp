@@ -38,7 +38,8 @@ TEST(ladder, automatic_is_uring_where_the_kernel_allows_it) {
 
 TEST(ladder, a_forced_rung_is_the_one_that_runs) {
   if (uring_is_denied()) GTEST_SKIP();
-  for (const reactor_kind k : {reactor_kind::uring, reactor_kind::uring_oneshot, reactor_kind::epoll}) {
+  for (const reactor_kind k :
+       {reactor_kind::uring, reactor_kind::uring_oneshot, reactor_kind::epoll}) {
     runtime r(with(k));
     EXPECT_EQ(r.metrics().reactor, name_of(k));
   }
@@ -53,8 +54,7 @@ TEST(ladder, a_refusal_by_seccomp_leads_to_epoll_and_says_why) {
       std::printf("%s: %s\n", m.reactor.c_str(), m.reactor_reason.c_str());
       return m.reactor == "epoll" && m.reactor_reason.find("io_uring_setup") != std::string::npos &&
              m.reactor_reason.find("seccomp") != std::string::npos &&
-             m.reactor_reason.find('\n') == std::string::npos &&
-             r.block_on([] {
+             m.reactor_reason.find('\n') == std::string::npos && r.block_on([] {
                auto [a, b] = tcp_pair();
                char buffer[4];
                a.write("ping");
@@ -71,7 +71,8 @@ TEST(ladder, a_forced_rung_that_is_refused_throws_the_cause_and_the_remedy) {
       try {
         runtime r(with(k));
       } catch (const std::system_error& e) {
-        return e.code().value() == EPERM && std::string(e.what()).find("seccomp") != std::string::npos;
+        return e.code().value() == EPERM &&
+               std::string(e.what()).find("seccomp") != std::string::npos;
       }
       return false;
     });
@@ -84,7 +85,8 @@ TEST(ladder, a_forced_rung_that_is_refused_throws_the_cause_and_the_remedy) {
 }
 
 TEST(ladder, refusals_are_explained) {
-  EXPECT_NE(io::explain_refusal("io_uring_setup", ENOMEM).find("RLIMIT_MEMLOCK"), std::string::npos);
+  EXPECT_NE(io::explain_refusal("io_uring_setup", ENOMEM).find("RLIMIT_MEMLOCK"),
+            std::string::npos);
   EXPECT_NE(io::explain_refusal("io_uring_setup", EMFILE).find("RLIMIT_NOFILE"), std::string::npos);
 }
 

@@ -105,16 +105,14 @@ TEST_P(server_test, a_cancelled_serve_takes_its_handlers_along) {
 TEST_P(server_test, never_serves_more_than_its_limit) {
   on_fiber([] {
     std::atomic<int> now{0}, most{0};
-    server s(
-        tcp_listener::bind(any_port),
-        [&](tcp_stream stream) {
-          const int n = ++now;
-          for (int m = most.load(); m < n && !most.compare_exchange_weak(m, n);) {
-          }
-          echo(std::move(stream));
-          --now;
-        },
-        {.max_connections = 3});
+    server s(tcp_listener::bind(any_port),
+             [&](tcp_stream stream) {
+               const int n = ++now;
+               for (int m = most.load(); m < n && !most.compare_exchange_weak(m, n);) {}
+               echo(std::move(stream));
+               --now;
+             },
+             {.max_connections = 3});
     auto serving = spawn([&] { s.serve(); });
     std::vector<task<void>> clients;
     for (int c = 0; c < 20; ++c)
@@ -164,14 +162,16 @@ TEST_P(server_test, without_descriptors_it_waits_quietly_and_recovers) {
     rlimit usual{};
     ::getrlimit(RLIMIT_NOFILE, &usual);
     const rlimit few{open_descriptors() + 20, usual.rlim_max};
-    ::setrlimit(RLIMIT_NOFILE, &few);  // a multishot request keeps the limit under which it was made
+    ::setrlimit(RLIMIT_NOFILE,
+                &few);  // a multishot request keeps the limit under which it was made
     auto serving = spawn([&] { s.serve(); });
     tcp_stream first = tcp_stream::connect(s.listener().local());
     EXPECT_TRUE(echoes(first));
     const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     for (int fd; (fd = ::dup(0)) >= 0;) hoard.push_back(fd);
     const endpoint at = s.listener().local();
-    EXPECT_EQ(::connect(client, static_cast<const sockaddr*>(at.native()), static_cast<socklen_t>(at.native_size())),
+    EXPECT_EQ(::connect(client, static_cast<const sockaddr*>(at.native()),
+                        static_cast<socklen_t>(at.native_size())),
               0);
     EXPECT_TRUE(eventually_on_fiber([&] { return reports.load() == 1; }));
     const double cpu = cpu_seconds();

@@ -52,7 +52,8 @@ TEST_P(stream_test, many_buffers_are_gathered_in_order) {
     const auto all = pattern(300'000);
     std::vector<std::span<const std::byte>> parts;
     std::size_t at = 0;
-    for (std::size_t size = 0; at < all.size(); size = (size * 7 + 3) % 2000) {  // empty ones among them
+    for (std::size_t size = 0; at < all.size();
+         size = (size * 7 + 3) % 2000) {  // empty ones among them
       const std::size_t n = std::min(size, all.size() - at);
       parts.push_back(std::as_bytes(std::span(all)).subspan(at, n));
       at += n;
@@ -138,7 +139,8 @@ TEST_P(stream_test, a_second_reader_is_refused_and_the_first_goes_on) {
     });
     await_parked(first);
     char buffer[8];
-    EXPECT_EQ(error_of([&, &a = a] { (void)a.read_some(buffer); }), std::errc::operation_in_progress);
+    EXPECT_EQ(error_of([&, &a = a] { (void)a.read_some(buffer); }),
+              std::errc::operation_in_progress);
     a.write("writing is safe meanwhile");
     b.write("abc");
     EXPECT_EQ(first.get(), 3U);
@@ -255,9 +257,7 @@ TEST_P(stream_test, a_write_deadline_leaves_an_exact_count) {
 TEST_P(stream_test, connecting_to_nobody_is_refused_and_names_the_address) {
   on_fiber([] {
     endpoint nobody;
-    {
-      nobody = tcp_listener::bind(any_port).local();
-    }
+    { nobody = tcp_listener::bind(any_port).local(); }
     const std::size_t before = open_descriptors();
     for (int i = 0; i < 50; ++i) {
       try {
@@ -271,7 +271,8 @@ TEST_P(stream_test, connecting_to_nobody_is_refused_and_names_the_address) {
     EXPECT_EQ(open_descriptors(), before);
     EXPECT_EQ(error_of([] { tcp_stream::connect(endpoint::parse("unix:/x")); }),
               std::errc::address_family_not_supported);
-    EXPECT_EQ(error_of([] { tcp_stream::connect(endpoint()); }), std::errc::address_family_not_supported);
+    EXPECT_EQ(error_of([] { tcp_stream::connect(endpoint()); }),
+              std::errc::address_family_not_supported);
   });
 }
 
@@ -283,7 +284,8 @@ TEST_P(stream_test, an_address_in_use_is_named) {
       ADD_FAILURE();
     } catch (const std::system_error& e) {
       EXPECT_EQ(e.code(), std::errc::address_in_use);
-      EXPECT_NE(std::string(e.what()).find(to_string(first.local())), std::string::npos) << e.what();
+      EXPECT_NE(std::string(e.what()).find(to_string(first.local())), std::string::npos)
+          << e.what();
     }
     std::error_code error;
     EXPECT_FALSE(tcp_listener::bind(first.local(), error).is_open());
@@ -315,7 +317,8 @@ TEST_P(stream_test, ipv6_and_unix_carry_bytes_too) {
       c.write("six");
       EXPECT_EQ(s.read_some(buffer), 3U);
     }
-    auto abstract = unix_listener::bind(endpoint::parse("unix:@coir-test-" + std::to_string(::getpid())));
+    auto abstract =
+        unix_listener::bind(endpoint::parse("unix:@coir-test-" + std::to_string(::getpid())));
     auto c = unix_stream::connect(abstract.local());
     auto s = abstract.accept();
     c.write("unix");
@@ -334,7 +337,8 @@ TEST_P(stream_test, a_socket_file_goes_with_its_listener) {
     {
       auto l = unix_listener::bind(at);
       EXPECT_TRUE(std::filesystem::exists(path));
-      EXPECT_EQ(error_of([&] { unix_listener::bind(at, {.replace_stale = true}); }), std::errc::address_in_use);
+      EXPECT_EQ(error_of([&] { unix_listener::bind(at, {.replace_stale = true}); }),
+                std::errc::address_in_use);
       stale = l.release();  // its file stays, and nobody will answer there
     }
     ::close(stale);
@@ -380,8 +384,7 @@ TEST_P(stream_test, a_parked_read_returns_wherever_its_fiber_runs_next) {
     auto hog = spawn([&stop] {
       while (!stop.load()) {
         const auto end = clock::now() + 2ms;
-        while (clock::now() < end) {
-        }
+        while (clock::now() < end) {}
         this_fiber::yield();
       }
     });

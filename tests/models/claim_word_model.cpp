@@ -86,7 +86,7 @@ struct one_waiter {
 
 TEST_P(claim_word_model, wake_timeout_and_cancellation_have_one_winner) {
   using model = one_waiter<1>;
-  holds(explore<model>(named("claim, one wait", 2, 1),
+  holds(explore<model>(long_buffers(named("claim, one wait", 2)),
                        {{"waiter", &model::waiter},
                         {"granter", &model::granter},
                         {"timer", &model::timer},
@@ -99,7 +99,7 @@ TEST_P(claim_word_model, wake_timeout_and_cancellation_have_one_winner) {
 TEST_P(claim_word_model, a_claimer_of_an_earlier_wait_loses) {
   using model = one_waiter<2>;
   holds(explore<model>(
-            named("claim, two waits", 2, 1),
+            long_buffers(named("claim, two waits", 3)),
             {{"waiter", &model::waiter}, {"granter", &model::granter}, {"timer", &model::timer}},
             &model::check),
         {"timed out", "timer lost", "timer stale"});
@@ -107,7 +107,7 @@ TEST_P(claim_word_model, a_claimer_of_an_earlier_wait_loses) {
 
 TEST_P(claim_word_model, a_cancellation_meets_the_wait_it_has_seen_or_none) {
   using model = one_waiter<2>;
-  holds(explore<model>(named("claim, cancelled", 2, 1),
+  holds(explore<model>(long_buffers(named("claim, cancelled", 3)),
                        {{"waiter", &model::waiter},
                         {"granter", &model::granter},
                         {"canceller", &model::canceller}},

@@ -165,7 +165,7 @@ TEST_P(foreign_request_model, cancel_of_an_operation_and_a_rescue) {
 
 TEST_P(foreign_request_model, each_of_two_cancellations_is_delivered) {
   using model = one_fiber<2>;
-  holds(explore<model>(long_buffers(named("two cancellations", 2)),
+  holds(explore<model>(long_buffers(named("two cancellations", 2, 1)),
                        {{"owner", &model::owner},
                         {"granter", &model::granter},
                         {"canceller", &model::canceller}},

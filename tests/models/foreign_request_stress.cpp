@@ -74,7 +74,10 @@ struct shared_fiber {
     if (mine.has_ready()) stolen.fetch_add(1, std::memory_order_relaxed);
   }
 
+  // Not so often that a canceller who shares a processor with the workers never gets its turn.
   bool grant(worker& mine) {
+    if (woken.load(std::memory_order_relaxed) > 4 * delivered.load(std::memory_order_relaxed) + 64)
+      return false;
     const auto wait = published.load(std::memory_order_acquire);
     if (wait == 0 || !f.claim.claim(wait, outcome::granted)) return false;
     woken.fetch_add(1, std::memory_order_relaxed);

@@ -135,7 +135,7 @@ TEST_P(idle_set_model, a_worker_pushes_and_another_sleeps) {
 TEST_P(idle_set_model, a_worker_pushes_twice_and_two_sleep) {
   using model = pushed_work<3, pusher_is::worker, 2>;
   holds(explore<model>(
-            long_buffers(named("idle, two sleepers", 2)),
+            long_buffers(named("idle, two sleepers", 2, 1)),
             {{"pusher", &model::pusher}, {"taker", &model::taker}, {"other", &model::other_taker}},
             &model::check),
         {"slept", "saw it at the second look", "a sleeper is picked"});
@@ -144,7 +144,7 @@ TEST_P(idle_set_model, a_worker_pushes_twice_and_two_sleep) {
 TEST_P(idle_set_model, a_foreign_thread_pushes_and_two_sleep) {
   using model = pushed_work<2, pusher_is::foreign_thread, 2>;
   holds(explore<model>(
-            long_buffers(named("idle, foreign thread", 2)),
+            long_buffers(named("idle, foreign thread", 2, 1)),
             {{"pusher", &model::pusher}, {"taker", &model::taker}, {"other", &model::other_taker}},
             &model::check),
         {"slept", "saw it at the second look", "a sleeper is picked", "enough search"});
@@ -221,7 +221,7 @@ struct churn {
 
 TEST_P(idle_set_model, a_sleeper_is_picked_or_retracts_itself) {
   holds(explore<churn>(
-            long_buffers(named("idle, churn", 2)),
+            long_buffers(named("idle, churn", 2, 1)),
             {{"first", &churn::first}, {"second", &churn::second}, {"picker", &churn::picker}},
             &churn::check),
         {"picked", "retracted"});

@@ -1,4 +1,5 @@
-// Cancellation against the wake, over every wait there is: one of the two wins, and no permit, fiber or item is lost.
+// Cancellation against the wake, over every wait there is: one of the two wins, and no permit,
+// fiber or item is lost.
 #include <coir/sched/cancelled.hpp>
 #include <coir/sync/condition_variable.hpp>
 #include <coir/sync/counting_semaphore.hpp>
@@ -13,13 +14,15 @@
 namespace coir::testing {
 namespace {
 
-// Each round a victim blocks, while a waker and a canceller, fibers of their own, strike at about the same time.
+// Each round a victim blocks, while a waker and a canceller, fibers of their own, strike at about
+// the same time.
 class cancel_race : public runtime_test {
  protected:
   struct cell {
     std::uint32_t number = 0;
     task<void> victim;
-    // How many rounds the victim has begun, and the others have struck in. Negative: the victim has ended.
+    // How many rounds the victim has begun, and the others have struck in. Negative: the victim has
+    // ended.
     std::atomic<std::int64_t> begun{0}, woken{0}, asked{0};
     std::uint64_t wake_won = 0, cancel_won = 0;
     mutex m;
@@ -29,8 +32,8 @@ class cancel_race : public runtime_test {
     bool told = false;  // under m
   };
 
-  // In a round: block() waits, throws or returns; wake() ends it; settle(was_cancelled) puts things in order and
-  // checks that nothing is lost, when nobody strikes any more.
+  // In a round: block() waits, throws or returns; wake() ends it; settle(was_cancelled) puts things
+  // in order and checks that nothing is lost, when nobody strikes any more.
   void race(const char* what, const std::function<void(cell&, dice&)>& before,
             const std::function<void(cell&, dice&)>& block,
             const std::function<void(cell&, dice&)>& wake,
@@ -67,8 +70,8 @@ class cancel_race : public runtime_test {
           }
           here.begun = -1;
         });
-        others.push_back(rt().spawn([&, this] { strike(here, here.woken, 5, all_made, wake); }));
-        others.push_back(rt().spawn([&, this] {
+        others.push_back(rt().spawn([&] { strike(here, here.woken, 5, all_made, wake); }));
+        others.push_back(rt().spawn([&] {
           strike(here, here.asked, canceller_waits, all_made,
                  [](cell& struck, dice&) { struck.victim.cancel(); });
         }));
@@ -96,8 +99,8 @@ class cancel_race : public runtime_test {
   }
   // `waits`: how many others it lets run before it strikes, at most.
   template <class Act>
-  static void strike(cell& here, std::atomic<std::int64_t>& struck, std::uint32_t waits, event& all_made,
-                     Act&& act) {
+  static void strike(cell& here, std::atomic<std::int64_t>& struck, std::uint32_t waits,
+                     event& all_made, Act&& act) {
     all_made.wait();
     dice random(here.number * 3 + waits);
     for (std::int64_t round = 1;; ++round) {
@@ -147,7 +150,8 @@ TEST_P(cancel_race, a_mutex) {
   race(
       "mutex",
       [](cell& c, dice&) {
-        // The waker's: it cannot lock for us, so the victim waits for a helper that holds it until told.
+        // The waker's: it cannot lock for us, so the victim waits for a helper that holds it until
+        // told.
         c.told = false;
         c.e.reset();
         auto holds = std::make_shared<event>();

@@ -15,7 +15,8 @@ namespace {
 
 class cancel_test : public runtime_test {
  protected:
-  // `block` is cancelled while it waits: the task ends as cancelled, and so does a second one by a plain thread.
+  // `block` is cancelled while it waits: the task ends as cancelled, and so does a second one by a
+  // plain thread.
   void expect_cancelled(const char* call, const std::function<void()>& block) {
     on_fiber([&] {
       auto t = spawn(block);
@@ -168,7 +169,7 @@ TEST_P(cancel_test, does_not_strike_what_cannot_wait) {
   EXPECT_EQ(t.get(), 5);
 }
 
-// --- tasks that never ran --------------------------------------------------------------------------------------------
+// --- tasks that never ran
 
 TEST_P(cancel_test, before_its_first_run_a_task_never_runs_and_its_arguments_are_destroyed) {
   on_fiber([] {
@@ -176,8 +177,9 @@ TEST_P(cancel_test, before_its_first_run_a_task_never_runs_and_its_arguments_are
     auto argument = std::make_shared<int>(1);
     std::weak_ptr<int> watch = argument;
     bool ran = false;
-    auto t = spawn({.name = "", .stack_size = 0, .pinned = true},
-                   [&ran](const std::shared_ptr<int>&) { ran = true; }, std::move(argument));
+    auto t = spawn(
+        {.name = "", .stack_size = 0, .pinned = true},
+        [&ran](const std::shared_ptr<int>&) { ran = true; }, std::move(argument));
     EXPECT_TRUE(t.cancel("before"));
     EXPECT_TRUE(t.cancel("again"));
     EXPECT_THROW(t.get(), cancelled);
@@ -202,15 +204,15 @@ TEST_P(cancel_test, the_arguments_of_a_task_that_never_ran_may_wait_when_they_ar
   on_fiber([] {
     set_pinned(true);
     bool destroyed = false;
-    auto t = spawn({.name = "", .stack_size = 0, .pinned = true}, [](const waits&) {},
-                   waits(&destroyed));
+    auto t = spawn(
+        {.name = "", .stack_size = 0, .pinned = true}, [](const waits&) {}, waits(&destroyed));
     t.cancel();
     EXPECT_THROW(t.get(), cancelled);
     EXPECT_TRUE(destroyed);
   });
 }
 
-// --- what it does not take -------------------------------------------------------------------------------------------
+// --- what it does not take
 
 TEST_P(cancel_test, what_had_completed_is_kept_and_the_next_call_throws) {
   on_fiber([] {
@@ -228,7 +230,7 @@ TEST_P(cancel_test, what_had_completed_is_kept_and_the_next_call_throws) {
       }
     });
     while (t.state() != task_state::parked) this_fiber::yield();
-    e.set();      // it is ready on this worker, where we run
+    e.set();  // it is ready on this worker, where we run
     t.cancel();
     t.wait();
     EXPECT_TRUE(got);
@@ -258,8 +260,7 @@ TEST_P(cancel_test, is_not_thrown_while_unwinding_but_at_the_next_call) {
       try {
         waits guard{waited_in_destructor};
         throw std::runtime_error("unwind");
-      } catch (const std::runtime_error&) {
-      }
+      } catch (const std::runtime_error&) {}
       try {
         this_fiber::yield();
       } catch (const cancelled&) {
@@ -397,8 +398,7 @@ TEST_P(cancel_test, many_cancellers_of_the_same_fibers_lose_none_and_break_nothi
       if (k % 64 == 0) std::this_thread::yield();
     }
   };
-  for (auto& v : victims)
-    ASSERT_TRUE(eventually([&] { return v.state() == task_state::parked; }));
+  for (auto& v : victims) ASSERT_TRUE(eventually([&] { return v.state() == task_state::parked; }));
   std::vector<std::thread> cancellers;
   for (unsigned i = 1; i <= 3; ++i) cancellers.emplace_back(ask, i);
   std::this_thread::sleep_for(sanitized ? 150ms : 40ms);

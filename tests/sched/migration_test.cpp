@@ -1,4 +1,5 @@
-// What belongs to a fiber moves with it: the exceptions that it handles, those in flight, and errno.
+// What belongs to a fiber moves with it: the exceptions that it handles, those in flight, and
+// errno.
 #include <coir/sync/event.hpp>
 
 #include <cerrno>
@@ -15,8 +16,8 @@ const spawn_options here_only{.name = "", .stack_size = 0, .pinned = true};
 class migration_test : public runtime_test {};
 INSTANTIATE_TEST_SUITE_P(, migration_test, every_setting(), name_of);
 
-// On a fiber that was spawned pinned and has just told so: sleeps until another worker has taken it, if there is one.
-// Its own worker belongs to the fiber that waits for `moved`.
+// On a fiber that was spawned pinned and has just told so: sleeps until another worker has taken
+// it, if there is one. Its own worker belongs to the fiber that waits for `moved`.
 void migrate(std::atomic<int>& parked) {
   set_pinned(false);
   ++parked;
@@ -69,7 +70,8 @@ TEST_P(migration_test, two_fibers_that_park_in_catch_blocks_rethrow_each_its_own
         EXPECT_EQ(std::current_exception(), nullptr);
         moved += this_worker() != before;
       };
-      run_and_be_a_hog(parked, [&] { body(1); }, [&] { body(2); });
+      run_and_be_a_hog(
+          parked, [&] { body(1); }, [&] { body(2); });
       expect_migration(moved);
     });
 }
@@ -97,7 +99,8 @@ TEST_P(migration_test, exceptions_nested_32_deep_with_a_suspension_at_each_level
   };
   on_fiber([] {
     std::vector<task<void>> all;
-    for (int fiber = 1; fiber <= 4; ++fiber) all.push_back(spawn([fiber] { deep::down(fiber, 1); }));
+    for (int fiber = 1; fiber <= 4; ++fiber)
+      all.push_back(spawn([fiber] { deep::down(fiber, 1); }));
     for (auto& t : all) t.get();
   });
 }
@@ -128,7 +131,7 @@ TEST_P(migration_test, uncaught_exceptions_are_counted_by_fiber) {
   });
 }
 
-// --- errno: each use in a function that does not block ---------------------------------------------------------------
+// --- errno: each use in a function that does not block
 
 [[gnu::noinline]] void write_errno(int value) {
   errno = value;
@@ -151,14 +154,15 @@ TEST_P(migration_test, errno_moves_with_its_fiber_where_each_use_is_in_a_functio
       EXPECT_EQ(read_errno(), number);
       moved += this_worker() != before;
     };
-    run_and_be_a_hog(parked, [&] { body(11); }, [&] { body(12); }, [&] { body(13); });
+    run_and_be_a_hog(
+        parked, [&] { body(11); }, [&] { body(12); }, [&] { body(13); });
     expect_migration(moved);
   });
 }
 
-// The limit that the documentation names: glibc declares the address of errno constant, so a compiler may keep it over
-// a blocking call, and then the function reads the errno of a thread that its fiber has left. Nothing is asserted of
-// it; it is shown.
+// The limit that the documentation names: glibc declares the address of errno constant, so a
+// compiler may keep it over a blocking call, and then the function reads the errno of a thread that
+// its fiber has left. Nothing is asserted of it; it is shown.
 [[gnu::noinline]] int errno_on_both_sides(std::atomic<int>& parked, int number) {
   errno = number;
   migrate(parked);
@@ -174,7 +178,8 @@ TEST_P(migration_test, errno_on_both_sides_of_a_blocking_call_may_be_another_thr
       foreign += errno_on_both_sides(parked, number) != number;
       moved += this_worker() != before;
     };
-    run_and_be_a_hog(parked, [&] { body(21); }, [&] { body(22); }, [&] { body(23); });
+    run_and_be_a_hog(
+        parked, [&] { body(21); }, [&] { body(22); }, [&] { body(23); });
     std::printf("unprotected errno: of %u migrated fibers %u met another thread's\n", moved.load(),
                 foreign.load());
   });

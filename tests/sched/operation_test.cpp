@@ -1,5 +1,6 @@
-// Operations of the scripted driver, under both completion contracts: their end is their completion (home) or the
-// claim of their wait (roaming), whatever cancellation, deadlines and closers ask for meanwhile.
+// Operations of the scripted driver, under both completion contracts: their end is their completion
+// (home) or the claim of their wait (roaming), whatever cancellation, deadlines and closers ask for
+// meanwhile.
 #include <cerrno>
 #include <cstdio>
 #include <thread>
@@ -173,7 +174,7 @@ TEST_P(operation_test, shutdown_stops_what_is_in_flight) {
   for (auto& t : all) EXPECT_TRUE(t.cancelled());
 }
 
-// --- foreign requests ------------------------------------------------------------------------------------------------
+// --- foreign requests
 
 struct stop_message : sched::request {
   std::atomic<bool> seen{false};
@@ -219,7 +220,7 @@ TEST_P(operation_test, a_request_of_a_generation_that_is_gone_does_nothing) {
   EXPECT_EQ(t.get(), 8);
 }
 
-// --- with stealing ---------------------------------------------------------------------------------------------------
+// --- with stealing
 
 TEST_P(operation_test, the_next_operation_of_a_stolen_fiber_goes_to_the_thiefs_driver) {
   if (workers() == 1) GTEST_SKIP() << "nobody to steal";
@@ -275,7 +276,7 @@ TEST_P(operation_test, completions_are_polled_while_two_fibers_wake_each_other_f
   EXPECT_EQ(t.get(), 3);
 }
 
-// --- races -----------------------------------------------------------------------------------------------------------
+// --- races
 
 TEST_P(operation_test, completion_and_cancellation_race_and_one_of_them_wins) {
   if (home()) io.when_stopped = on_stop::cancels;
@@ -285,7 +286,8 @@ TEST_P(operation_test, completion_and_cancellation_race_and_one_of_them_wins) {
     auto t = rt().spawn([&] { return io.operate(1).result; });
     while (!io.in_flight(1)) std::this_thread::yield();
     bool done = false;
-    // Under the home contract both only leave a message, and the worker takes them up in its own order.
+    // Under the home contract both only leave a message, and the worker takes them up in its own
+    // order.
     if (i % 2 == 0) {
       t.cancel();
       if (i % 4 == 0) std::this_thread::yield();

@@ -73,7 +73,8 @@ TEST_F(options_test, variables_change_the_defaults_and_empty_ones_do_not) {
 }
 
 TEST_F(options_test, a_bad_value_is_an_invalid_argument_that_names_its_variable) {
-  for (const char* bad : {"0x", "0x10", "-1", "two", "1.5", " 2", "2 ", "+2", "1025", "99999999999999999999"})
+  for (const char* bad :
+       {"0x", "0x10", "-1", "two", "1.5", " 2", "2 ", "+2", "1025", "99999999999999999999"})
     expect_refused("COIR_WORKERS", bad);
   for (const char* bad : {"0", "64k", "-4096", "1e6", "18446744073709551616"})
     expect_refused("COIR_STACK_SIZE", bad);
@@ -155,7 +156,7 @@ TEST_F(options_test, when_main_returns_the_other_fibers_are_cancelled_and_unwoun
   }
 }
 
-// --- how many workers ------------------------------------------------------------------------------------------------
+// --- how many workers
 
 TEST_F(options_test, the_number_of_workers_follows_the_affinity_mask) {
   cpu_set_t mask;

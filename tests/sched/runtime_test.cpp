@@ -54,18 +54,21 @@ TEST_P(runtime_life, fibers_that_are_parked_ready_and_sleeping_are_shown) {
   mutex m;
   m.lock();
   auto waits = rt().spawn({.name = "waits", .stack_size = 0, .pinned = false}, [&] { go.wait(); });
-  auto locks = rt().spawn({.name = "locks", .stack_size = 0, .pinned = false}, [&] {
-    std::lock_guard lock(m);
-  });
-  auto sleeps = rt().spawn(
-      {.name = "a name that is longer than thirty-one characters", .stack_size = 0, .pinned = false},
-      [] { this_fiber::sleep_for(std::chrono::hours(1)); });
-  auto joins = rt().spawn({.name = "joins", .stack_size = 0, .pinned = false}, [&] { waits.wait(); });
+  auto locks = rt().spawn({.name = "locks", .stack_size = 0, .pinned = false},
+                          [&] { std::lock_guard lock(m); });
+  auto sleeps = rt().spawn({.name = "a name that is longer than thirty-one characters",
+                            .stack_size = 0,
+                            .pinned = false},
+                           [] { this_fiber::sleep_for(std::chrono::hours(1)); });
+  auto joins =
+      rt().spawn({.name = "joins", .stack_size = 0, .pinned = false}, [&] { waits.wait(); });
   const auto parked = [](const auto& t) { return t.state() == task_state::parked; };
-  ASSERT_TRUE(eventually([&] { return parked(waits) && parked(locks) && parked(sleeps) && parked(joins); }));
+  ASSERT_TRUE(eventually(
+      [&] { return parked(waits) && parked(locks) && parked(sleeps) && parked(joins); }));
   const auto rows = rt().fibers();
   const auto row = [&](fiber_id id) {
-    const auto at = std::find_if(rows.begin(), rows.end(), [&](const fiber_info& f) { return f.id == id; });
+    const auto at =
+        std::find_if(rows.begin(), rows.end(), [&](const fiber_info& f) { return f.id == id; });
     EXPECT_NE(at, rows.end());
     return at != rows.end() ? *at : fiber_info{};
   };
@@ -76,7 +79,8 @@ TEST_P(runtime_life, fibers_that_are_parked_ready_and_sleeping_are_shown) {
   EXPECT_EQ(row(locks.id()).waits_for, "mutex") << "a thread holds it, not a fiber";
   EXPECT_EQ(row(sleeps.id()).waits_for, "sleep");
   EXPECT_EQ(row(sleeps.id()).name, "a name that is longer than thir");
-  EXPECT_NE(row(joins.id()).waits_for.find("join of fiber " + to_string(waits.id())), std::string::npos);
+  EXPECT_NE(row(joins.id()).waits_for.find("join of fiber " + to_string(waits.id())),
+            std::string::npos);
   for (const auto& f : rows) EXPECT_LT(f.worker, workers());
   std::ostringstream dump;
   rt().dump(dump);
@@ -126,7 +130,7 @@ TEST_P(runtime_life, fibers_may_be_listed_while_they_come_and_go) {
   storm.get();
 }
 
-// --- the end ---------------------------------------------------------------------------------------------------------
+// --- the end
 
 TEST_P(runtime_life, shutdown_cancels_and_unwinds_every_fiber_once) {
   std::atomic<int> unwound{0}, was_cancelled{0};
@@ -134,17 +138,18 @@ TEST_P(runtime_life, shutdown_cancels_and_unwinds_every_fiber_once) {
   const int many = sanitized ? 500 : 3000;
   for (int i = 0; i < many; ++i)
     rt().spawn([&] {
-        struct count {
-          std::atomic<int>& n;
-          ~count() { ++n; }
-        } guard{unwound};
-        try {
-          never_set.wait();
-        } catch (const cancelled&) {
-          ++was_cancelled;
-          throw;
-        }
-      }).detach();
+          struct count {
+            std::atomic<int>& n;
+            ~count() { ++n; }
+          } guard{unwound};
+          try {
+            never_set.wait();
+          } catch (const cancelled&) {
+            ++was_cancelled;
+            throw;
+          }
+        })
+        .detach();
   ASSERT_TRUE(eventually([&] {
     const auto rows = rt().fibers();
     return std::all_of(rows.begin(), rows.end(),
@@ -171,16 +176,17 @@ TEST_P(runtime_life, shutdown_ends_though_another_thread_keeps_waking_the_fibers
   });
   for (auto& e : events)
     rt().spawn([&, &mine = *e] {
-        struct count {
-          std::atomic<int>& n;
-          explicit count(std::atomic<int>& counted) : n(counted) { ++n; }
-          ~count() { --n; }
-        } guard{alive};
-        for (;;) {
-          mine.wait();
-          mine.reset();
-        }
-      }).detach();
+          struct count {
+            std::atomic<int>& n;
+            explicit count(std::atomic<int>& counted) : n(counted) { ++n; }
+            ~count() { --n; }
+          } guard{alive};
+          for (;;) {
+            mine.wait();
+            mine.reset();
+          }
+        })
+        .detach();
   std::this_thread::sleep_for(5ms);
   const auto start = std::chrono::steady_clock::now();
   stop();
@@ -279,8 +285,7 @@ TEST_P(runtime_life, spawns_from_threads_race_with_shutdown_and_nothing_is_left)
           ++given;
           rt().spawn([](const count&) { event().wait(); }, count(&destroyed)).detach();
         }
-      } catch (const std::logic_error&) {
-      }
+      } catch (const std::logic_error&) {}
     });
   go = true;
   std::this_thread::sleep_for(3ms);

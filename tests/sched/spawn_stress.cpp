@@ -1,4 +1,5 @@
-// Storms of spawns, joins, steals and cancellations: every task runs once, or never if it was cancelled before.
+// Storms of spawns, joins, steals and cancellations: every task runs once, or never if it was
+// cancelled before.
 #include <coir/sched/cancelled.hpp>
 #include <coir/sync/event.hpp>
 
@@ -13,9 +14,10 @@ class spawn_stress : public runtime_test {
  protected:
   void print(const char* what, std::uint64_t n) {
     const auto m = rt().metrics();
-    std::printf("%llu %s, %llu switches, %llu steals of %llu fibers\n",
-                static_cast<unsigned long long>(n), what, static_cast<unsigned long long>(m.switches),
-                static_cast<unsigned long long>(m.steals), static_cast<unsigned long long>(m.stolen));
+    std::printf(
+        "%llu %s, %llu switches, %llu steals of %llu fibers\n", static_cast<unsigned long long>(n),
+        what, static_cast<unsigned long long>(m.switches),
+        static_cast<unsigned long long>(m.steals), static_cast<unsigned long long>(m.stolen));
   }
   std::atomic<std::uint64_t> progress{0};
 };

@@ -1,5 +1,5 @@
-// Stacks that cannot be had: tasks wait for one and go on when one is freed; where none can ever come free they end
-// with not_enough_memory, never having run.
+// Stacks that cannot be had: tasks wait for one and go on when one is freed; where none can ever
+// come free they end with not_enough_memory, never having run.
 #include <coir/sched/cancelled.hpp>
 #include <coir/sync/event.hpp>
 
@@ -61,7 +61,8 @@ TEST_P(starvation_test, a_waiting_task_starts_when_a_stack_is_freed) {
   EXPECT_FALSE(starved.wait_for(5ms));
   EXPECT_EQ(starved.state(), task_state::ready);
   bool shown = false;
-  for (const fiber_info& f : rt().fibers()) shown |= f.id == starved.id() && f.waits_for == "a stack";
+  for (const fiber_info& f : rt().fibers())
+    shown |= f.id == starved.id() && f.waits_for == "a stack";
   EXPECT_TRUE(shown);
   holders.front().cancel();
   EXPECT_EQ(starved.get(), 5);
@@ -157,15 +158,17 @@ TEST(starvation_of_giants, one_that_wants_more_than_there_is_fails_though_small_
     std::vector<task<void>> warm;
     for (int i = 0; i < 10; ++i) warm.push_back(r->spawn([] { this_fiber::yield(); }));
     for (auto& t : warm) t.get();
-    // 128 of the largest stacks are all that an address space of 47 bits can hold, and they take no memory.
+    // 128 of the largest stacks are all that an address space of 47 bits can hold, and they take no
+    // memory.
     std::atomic<int> ran{0};
     event go;
     std::vector<task<void>> giants;
     for (int i = 0; i < 140; ++i)
-      giants.push_back(r->spawn({.name = "", .stack_size = std::size_t{1} << 40, .pinned = false}, [&] {
-        ++ran;
-        go.wait();
-      }));
+      giants.push_back(
+          r->spawn({.name = "", .stack_size = std::size_t{1} << 40, .pinned = false}, [&] {
+            ++ran;
+            go.wait();
+          }));
     int failed = 0;
     for (auto& g : giants) {
       while (g.state() != task_state::parked && !g.done()) std::this_thread::sleep_for(1ms);

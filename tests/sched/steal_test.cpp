@@ -1,5 +1,6 @@
-// Forced steals: a fiber that blocks on one worker is made ready there behind a fiber that never lets go, so another
-// worker has to take it. And what else lies behind such a hog, and who may not be stolen.
+// Forced steals: a fiber that blocks on one worker is made ready there behind a fiber that never
+// lets go, so another worker has to take it. And what else lies behind such a hog, and who may not
+// be stolen.
 #include <coir/sched/cancelled.hpp>
 #include <coir/sync/event.hpp>
 #include <coir/sync/mutex.hpp>
@@ -14,7 +15,8 @@ namespace {
 
 const spawn_options here_only{.name = "", .stack_size = 0, .pinned = true};
 
-// Spins without a blocking call: the worker's other fibers wait for it or for a thief. False: nothing came of it.
+// Spins without a blocking call: the worker's other fibers wait for it or for a thief. False:
+// nothing came of it.
 template <class Predicate>
 bool hog_until(Predicate&& holds, std::chrono::milliseconds limit = sanitized ? 20s : 5s) {
   const auto end = std::chrono::steady_clock::now() + limit;
@@ -39,7 +41,8 @@ class steal_test : public runtime_test {
     std::atomic<unsigned> before{nowhere}, after{nowhere};
   };
 
-  // A fiber that starts on the caller's worker, where the caller is pinned, and blocks there; then it may be stolen.
+  // A fiber that starts on the caller's worker, where the caller is pinned, and blocks there; then
+  // it may be stolen.
   template <class Block>
   auto start_blocking(trip& t, Block&& block) {
     return spawn(here_only, [&t, block = std::forward<Block>(block)]() mutable {
@@ -56,8 +59,8 @@ class steal_test : public runtime_test {
 
   // `wake` makes the fiber ready on this worker, which is then ours until the fiber has moved.
   template <class Block, class Wake>
-  void expect_moved(const char* call, Block&& block, Wake&& wake,
-                    const std::function<void()>& before = [] {}) {
+  void expect_moved(
+      const char* call, Block&& block, Wake&& wake, const std::function<void()>& before = [] {}) {
     on_fiber([&] {
       set_pinned(true);
       before();
@@ -67,7 +70,8 @@ class steal_test : public runtime_test {
       const auto start = std::chrono::steady_clock::now();
       wake();
       const bool moved = hog_until([&] { return t.after != nowhere; });
-      const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+      const std::chrono::duration<double, std::milli> took =
+          std::chrono::steady_clock::now() - start;
       EXPECT_TRUE(moved) << call << " was not resumed while its worker was busy";
       moving.wait();
       EXPECT_EQ(t.before.load(), this_worker());
@@ -81,7 +85,8 @@ class steal_test : public runtime_test {
 INSTANTIATE_TEST_SUITE_P(, steal_test, settings_with_thieves(), name_of);
 
 TEST_P(steal_test, a_fiber_in_sleep_for_is_resumed_by_another_worker) {
-  expect_moved("sleep_for", [] { this_fiber::sleep_for(10ms); }, [] {});
+  expect_moved(
+      "sleep_for", [] { this_fiber::sleep_for(10ms); }, [] {});
 }
 
 TEST_P(steal_test, a_fiber_in_mutex_lock_is_resumed_by_another_worker) {
@@ -97,7 +102,8 @@ TEST_P(steal_test, a_fiber_in_mutex_lock_is_resumed_by_another_worker) {
 
 TEST_P(steal_test, a_fiber_in_event_wait_is_resumed_by_another_worker) {
   event e;
-  expect_moved("event::wait", [&] { e.wait(); }, [&] { e.set(); });
+  expect_moved(
+      "event::wait", [&] { e.wait(); }, [&] { e.set(); });
 }
 
 TEST_P(steal_test, a_fiber_in_task_get_is_resumed_by_another_worker) {
@@ -160,7 +166,7 @@ TEST_P(steal_test, a_fiber_in_an_operation_is_resumed_by_another_worker) {
   });
 }
 
-// --- what lies behind a hog ------------------------------------------------------------------------------------------
+// --- what lies behind a hog
 
 // How long until `holds`, while this worker is hogged.
 template <class Predicate>
@@ -236,7 +242,8 @@ TEST_P(steal_test, cancellations_sent_to_a_hogs_fibers_are_taken_over) {
 }
 
 TEST_P(steal_test, a_lone_workers_turn_comes_when_two_threads_bring_a_hog_and_a_job) {
-  // All workers sleep for good. The one that is woken for the hog must not count as somebody who searches.
+  // All workers sleep for good. The one that is woken for the hog must not count as somebody who
+  // searches.
   for (int round = 0; round < 5; ++round) {
     rt();
     std::this_thread::sleep_for(20ms);
@@ -255,7 +262,7 @@ TEST_P(steal_test, a_lone_workers_turn_comes_when_two_threads_bring_a_hog_and_a_
   }
 }
 
-// --- who stays -------------------------------------------------------------------------------------------------------
+// --- who stays
 
 TEST_P(steal_test, a_pinned_fiber_runs_on_one_worker_only) {
   std::atomic<bool> end{false};

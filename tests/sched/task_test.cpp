@@ -265,7 +265,8 @@ TEST_P(task_test, block_on_works_from_many_threads_at_once) {
   rt();
   for (int i = 0; i < 8; ++i)
     crowd.emplace_back([&, i] {
-      for (int k = 0; k < 20; ++k) sum += rt().block_on([i] { return spawn([i] { return i; }).get(); });
+      for (int k = 0; k < 20; ++k)
+        sum += rt().block_on([i] { return spawn([i] { return i; }).get(); });
     });
   for (auto& t : crowd) t.join();
   EXPECT_EQ(sum.load(), 20 * 28);

@@ -1,4 +1,5 @@
-// What a task takes and gives: arguments as std::thread's, results of every kind, functions of every size.
+// What a task takes and gives: arguments as std::thread's, results of every kind, functions of
+// every size.
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -27,8 +28,9 @@ struct counted {
 TEST_P(task_values, arguments_are_decayed_copied_and_moved_as_stds_threads_are) {
   on_fiber([] {
     int seen = 0;
-    spawn([](int a, std::string b, const char* c, int& d) { d = a + int(b.size()) + int(c[0] == 'x'); }, 1,
-          std::string("four"), "x", std::ref(seen))
+    spawn([](int a, std::string b, const char* c,
+             int& d) { d = a + int(b.size()) + int(c[0] == 'x'); },
+          1, std::string("four"), "x", std::ref(seen))
         .get();
     EXPECT_EQ(seen, 6);
     auto sum = spawn([](std::unique_ptr<int> p, std::unique_ptr<int>&& q) { return *p + *q; },

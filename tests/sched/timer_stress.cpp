@@ -21,7 +21,9 @@ TEST(timer_stress, a_heap_strikes_as_a_sorted_list_does) {
     sched::armed_timer timer;
     std::pair<std::int64_t, std::uint64_t> key;
   };
-  std::map<std::pair<std::int64_t, std::uint64_t>, std::pair<sched::waiter*, sched::wait_generation>> model;
+  std::map<std::pair<std::int64_t, std::uint64_t>,
+           std::pair<sched::waiter*, sched::wait_generation>>
+      model;
   std::vector<armed> handles;  // some of them have struck
   std::uint64_t age = 0, struck = 0, disarmed = 0;
   std::int64_t now = 0;
@@ -44,7 +46,8 @@ TEST(timer_stress, a_heap_strikes_as_a_sorted_list_does) {
       case 5: {
         if (handles.empty()) break;
         const std::size_t which =
-            handles.size() - 1 - random(static_cast<std::uint32_t>(std::min<std::size_t>(handles.size(), 40)));
+            handles.size() - 1 -
+            random(static_cast<std::uint32_t>(std::min<std::size_t>(handles.size(), 40)));
         const armed a = handles[which];
         handles[which] = handles.back();
         handles.pop_back();

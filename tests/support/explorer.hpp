@@ -61,7 +61,8 @@ struct options {
 
 struct result {
   bool ok = true;
-  bool complete = true;  // false: stopped by max_executions, or random
+  bool complete = true;  // all schedules up to the bound
+  bool random = false;
   std::uint64_t executions = 0;
   double seconds = 0;
   std::string message;  // what failed

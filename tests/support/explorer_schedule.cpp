@@ -42,7 +42,8 @@ result engine::search() {
     for (const char* name : outcomes_) ++result_.outcomes[name];
     more = random || next_path();
   } while (more && result_.ok && (most == 0 || result_.executions < most));
-  result_.complete = result_.ok && !more && !random;
+  result_.complete = result_.ok && !more;
+  result_.random = random;
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
   result_.seconds = spent.count();
   return std::move(result_);

@@ -26,7 +26,7 @@ std::unique_ptr<sched::driver_factory> fake_io::drivers() {
   return std::make_unique<fake_factory>(*this);
 }
 
-// --- operations ------------------------------------------------------------------------------------------------------
+// --- operations
 
 fake_io::ended fake_io::operate(int key, clock::time_point deadline,
                                 const std::function<void()>& before_park) {
@@ -86,7 +86,7 @@ fake_io::ended fake_io::operate_roaming(sched::waiter& me, started& op, clock::t
                                                        : sched::operation::stop::deadline};
 }
 
-// --- the script ------------------------------------------------------------------------------------------------------
+// --- the script
 
 fake_io::started* fake_io::find_locked(int key) noexcept {
   for (started& op : in_flight_)
@@ -164,7 +164,7 @@ sched::waiter* fake_io::waiter_of(int key, sched::wait_generation& generation) {
   return who;
 }
 
-// --- the driver ------------------------------------------------------------------------------------------------------
+// --- the driver
 
 fake_driver::~fake_driver() {
   if (busy()) device_.misuses.fetch_add(1);
@@ -215,9 +215,14 @@ void fake_driver::stop(sched::operation& which) noexcept {
   op.asked_to_stop = true;
   if (device_.find_locked(op.key) == &op) {
     switch (device_.when_stopped.load()) {
-      case on_stop::cancels: device_.finish_locked(op, -ECANCELED); break;
-      case on_stop::holds: break;
-      case on_stop::loses: device_.finish_locked(op, fake_io::lost_result); break;
+      case on_stop::cancels:
+        device_.finish_locked(op, -ECANCELED);
+        break;
+      case on_stop::holds:
+        break;
+      case on_stop::loses:
+        device_.finish_locked(op, fake_io::lost_result);
+        break;
     }
   }
   device_.lock_.unlock();

@@ -1,8 +1,10 @@
-// A scripted driver: the test says when an operation ends and with what, under either completion contract.
+// A scripted driver: the test says when an operation ends and with what, under either completion
+// contract.
 //
-// One fake_io is the device of one runtime. Fibers call operate(); the script, on any thread, completes what is in
-// flight. Under the home contract a completion waits for the poll of the driver that the operation was started on;
-// under the roaming one it claims the wait at once, from the thread that completes it.
+// One fake_io is the device of one runtime. Fibers call operate(); the script, on any thread,
+// completes what is in flight. Under the home contract a completion waits for the poll of the
+// driver that the operation was started on; under the roaming one it claims the wait at once, from
+// the thread that completes it.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -41,13 +43,14 @@ class fake_io {
     int result = 0;  // negative errno
     sched::operation::stop stopped_by = sched::operation::stop::none;
   };
-  // On a fiber: parks it until the script completes `key`, the deadline comes (-ETIMEDOUT) or it is cancelled (throws
-  // coir::cancelled, unless the operation had completed with a result). `before_park` runs when the operation has
-  // been started and its fiber has not parked.
+  // On a fiber: parks it until the script completes `key`, the deadline comes (-ETIMEDOUT) or it is
+  // cancelled (throws coir::cancelled, unless the operation had completed with a result).
+  // `before_park` runs when the operation has been started and its fiber has not parked.
   ended operate(int key, clock::time_point deadline = sched::never,
                 const std::function<void()>& before_park = {});
 
-  // The script; any thread. False: no operation of that key is in flight, or its wait was claimed by somebody else.
+  // The script; any thread. False: no operation of that key is in flight, or its wait was claimed
+  // by somebody else.
   bool complete(int key, int result = 0);
   // Home: one poll delivers them all, in this order.
   bool complete_together(std::initializer_list<std::pair<int, int>>);

@@ -1,5 +1,6 @@
-// A scheduler that is not ours: one thread, its own fibers, our switch and a driver. The smallest host
-// on which the library's primitives and I/O have to work; only for tests. It knows no cancellation.
+// A scheduler that is not ours: one thread, its own fibers, our switch and a driver. The smallest
+// host on which the library's primitives and I/O have to work; only for tests. It knows no
+// cancellation.
 #pragma once
 #include <algorithm>
 #include <deque>
@@ -43,10 +44,12 @@ class guest_host final : public sched::host, private fiber::carrier {
     sched::set_current_host(nullptr);
   }
 
-  void park(sched::waiter& w, sched::after_switch after, clock::time_point deadline) noexcept override {
+  void park(sched::waiter& w, sched::after_switch after,
+            clock::time_point deadline) noexcept override {
     leave(self(w), after, deadline);
   }
-  void park_operation(sched::waiter& w, sched::operation& op, clock::time_point deadline) noexcept override {
+  void park_operation(sched::waiter& w, sched::operation& op,
+                      clock::time_point deadline) noexcept override {
     w.operating = &op;
     leave(self(w), {}, deadline);
   }
@@ -106,7 +109,8 @@ class guest_host final : public sched::host, private fiber::carrier {
       fiber::switch_context(*this, loop_, f->context);
       if (after_.run != nullptr) {
         const sched::after_switch after = std::exchange(after_, {});
-        if (sched::waiter* owed = after.run(after.first, after.second)) ready_.push_back(&self(*owed));
+        if (sched::waiter* owed = after.run(after.first, after.second))
+          ready_.push_back(&self(*owed));
       }
       if (f->ended) bury(*f);
     }
@@ -169,7 +173,7 @@ class guest_host final : public sched::host, private fiber::carrier {
   std::deque<guest_fiber*> ready_;
 
   std::mutex mutex_;
-  std::vector<guest_fiber*> woken_;       // under mutex_
+  std::vector<guest_fiber*> woken_;        // under mutex_
   std::vector<sched::request*> requests_;  // under mutex_
 };
 

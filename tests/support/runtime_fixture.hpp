@@ -1,5 +1,6 @@
-// The fixture of every test that runs fibers: each case at 1, 2, 4 and 8 workers, with the futex driver and with the
-// scripted one under both completion contracts. It fails if a fiber, a stack, a descriptor or a thread is left.
+// The fixture of every test that runs fibers: each case at 1, 2, 4 and 8 workers, with the futex
+// driver and with the scripted one under both completion contracts. It fails if a fiber, a stack, a
+// descriptor or a thread is left.
 #pragma once
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -45,7 +46,9 @@ inline std::string to_string(const setting& s) {
   return std::to_string(s.workers) + "_" + names[static_cast<int>(s.with)];
 }
 inline void PrintTo(const setting& s, std::ostream* out) { *out << to_string(s); }
-inline std::string name_of(const ::testing::TestParamInfo<setting>& s) { return to_string(s.param); }
+inline std::string name_of(const ::testing::TestParamInfo<setting>& s) {
+  return to_string(s.param);
+}
 
 inline std::vector<setting> settings(std::vector<unsigned> workers, std::vector<drivers> with) {
   std::vector<setting> all;
@@ -54,8 +57,8 @@ inline std::vector<setting> settings(std::vector<unsigned> workers, std::vector<
   return all;
 }
 inline auto every_setting() {
-  return ::testing::ValuesIn(settings(
-      {1, 2, 4, 8}, {drivers::futex, drivers::fake_home, drivers::fake_roaming}));
+  return ::testing::ValuesIn(
+      settings({1, 2, 4, 8}, {drivers::futex, drivers::fake_home, drivers::fake_roaming}));
 }
 inline auto settings_with_thieves() {
   return ::testing::ValuesIn(
@@ -69,7 +72,7 @@ inline auto fake_settings() {
   return ::testing::ValuesIn(settings({1, 2, 4, 8}, {drivers::fake_home, drivers::fake_roaming}));
 }
 
-// --- what tests ask the system ---------------------------------------------------------------------------------------
+// --- what tests ask the system
 
 inline std::size_t entries_of(const char* directory) {
   std::size_t n = 0;
@@ -91,7 +94,8 @@ bool eventually(Predicate&& holds, std::chrono::milliseconds limit = sanitized ?
 }
 // The same on a fiber, which lets others run.
 template <class Predicate>
-bool eventually_on_fiber(Predicate&& holds, std::chrono::milliseconds limit = sanitized ? 30s : 10s) {
+bool eventually_on_fiber(Predicate&& holds,
+                         std::chrono::milliseconds limit = sanitized ? 30s : 10s) {
   const auto end = std::chrono::steady_clock::now() + limit;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > end) return false;
@@ -100,8 +104,8 @@ bool eventually_on_fiber(Predicate&& holds, std::chrono::milliseconds limit = sa
   return true;
 }
 
-// Runs f in a forked child of this process, which has no other thread, and returns what it returns; -1: it took longer
-// than the limit, or died.
+// Runs f in a forked child of this process, which has no other thread, and returns what it returns;
+// -1: it took longer than the limit, or died.
 template <class F>
 int in_child(std::chrono::seconds limit, F&& f) {
   const pid_t child = ::fork();
@@ -129,7 +133,8 @@ inline std::chrono::milliseconds stress_time(std::chrono::milliseconds usual = 2
 [[gnu::noinline]] inline unsigned this_worker() {
   return static_cast<sched::worker&>(sched::current_host()).index;
 }
-// A fiber about itself: from now on it may be stolen, or no longer. Spawned pinned, it begins where its parent runs.
+// A fiber about itself: from now on it may be stolen, or no longer. Spawned pinned, it begins where
+// its parent runs.
 [[gnu::noinline]] inline void set_pinned(bool pinned) {
   static_cast<sched::worker&>(sched::current_host()).current()->pinned = pinned;
 }
@@ -155,7 +160,8 @@ class watchdog {
           for (std::uint64_t last = ~0U;;) {
             if (changed_.wait_for(lock, sanitized ? 30s : 5s, [this] { return end_; })) return;
             if (progress == last) {
-              std::fprintf(stderr, "no progress after %llu\n", static_cast<unsigned long long>(last));
+              std::fprintf(stderr, "no progress after %llu\n",
+                           static_cast<unsigned long long>(last));
               r.dump(std::cerr);
               std::abort();
             }
@@ -182,11 +188,13 @@ class watchdog {
 
 // A race is one only if both sides win now and then.
 inline void expect_both_win(const char* what, std::uint64_t first, std::uint64_t second,
-                            const char* first_name = "the wake", const char* second_name = "cancellation") {
+                            const char* first_name = "the wake",
+                            const char* second_name = "cancellation") {
   const std::uint64_t all = first + second;
   std::printf("%s: of %llu races %s won %llu and %s won %llu\n", what,
-              static_cast<unsigned long long>(all), first_name, static_cast<unsigned long long>(first),
-              second_name, static_cast<unsigned long long>(second));
+              static_cast<unsigned long long>(all), first_name,
+              static_cast<unsigned long long>(first), second_name,
+              static_cast<unsigned long long>(second));
   EXPECT_GE(first * 100, all) << what;
   EXPECT_GE(second * 100, all) << what;
 }
@@ -203,14 +211,15 @@ class dice {
   }
   // Some nanoseconds to microseconds without a call.
   void spin(std::uint32_t most) {
-    for (std::uint32_t n = (*this)(most); n > 0; --n) std::atomic_signal_fence(std::memory_order_seq_cst);
+    for (std::uint32_t n = (*this)(most); n > 0; --n)
+      std::atomic_signal_fence(std::memory_order_seq_cst);
   }
 
  private:
   std::uint32_t state_;
 };
 
-// --- the fixture -----------------------------------------------------------------------------------------------------
+// --- the fixture
 
 class runtime_test : public ::testing::TestWithParam<setting> {
  protected:
@@ -236,7 +245,8 @@ class runtime_test : public ::testing::TestWithParam<setting> {
   void stop() {
     if (runtime_ == nullptr) return;
     runtime_.reset();
-    EXPECT_TRUE(eventually([&] { return running_threads() <= threads_; }, 5s)) << "a thread is left";
+    EXPECT_TRUE(eventually([&] { return running_threads() <= threads_; }, 5s))
+        << "a thread is left";
     EXPECT_EQ(open_descriptors(), descriptors_) << "a descriptor is left";
     EXPECT_EQ(io.misuses.load(), 0U) << "a driver was called by a thread that does not own it";
   }

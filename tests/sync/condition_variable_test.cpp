@@ -158,7 +158,8 @@ TEST_P(condition_variable_test, a_cancelled_waiter_takes_no_notification_along) 
       wait_until_parked(doomed);
       auto second = spawn(take);
       wait_until_parked(second);
-      // In either order the one that is left gets it: a waiter that was notified first keeps its notification.
+      // In either order the one that is left gets it: a waiter that was notified first keeps its
+      // notification.
       if (round % 2) doomed.cancel();
       {
         std::lock_guard lock(m);
@@ -168,7 +169,8 @@ TEST_P(condition_variable_test, a_cancelled_waiter_takes_no_notification_along) 
       if (round % 2 == 0) doomed.cancel();
       doomed.wait();
       if (doomed.cancelled()) {
-        if (!second.wait_for(0ms)) changed.notify_one();  // the doomed one had been notified and threw later
+        if (!second.wait_for(0ms))
+          changed.notify_one();  // the doomed one had been notified and threw later
         EXPECT_TRUE(second.wait_for(5s)) << "a notification was lost";
       }
       second.cancel();

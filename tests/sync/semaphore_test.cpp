@@ -26,8 +26,7 @@ TEST_P(semaphore_test, permits_are_never_more_than_there_are) {
       s.acquire();
       const int now = ++inside;
       int seen = most;
-      while (seen < now && !most.compare_exchange_weak(seen, now)) {
-      }
+      while (seen < now && !most.compare_exchange_weak(seen, now)) {}
       if (i % 16 == 0) this_fiber::yield();
       --inside;
       s.release();
@@ -83,7 +82,8 @@ TEST_P(semaphore_test, a_big_request_is_not_overtaken) {
   });
 }
 
-TEST_P(semaphore_test, when_a_big_request_is_cancelled_or_gives_up_the_small_ones_behind_it_proceed) {
+TEST_P(semaphore_test,
+       when_a_big_request_is_cancelled_or_gives_up_the_small_ones_behind_it_proceed) {
   on_fiber([] {
     counting_semaphore<10> s(3);
     auto big = spawn([&] { s.acquire(10); });

@@ -1,4 +1,5 @@
-// Accepting connection after connection: what server is made of. Where the kernel can, it accepts ahead.
+// Accepting connection after connection: what server is made of. Where the kernel can, it accepts
+// ahead.
 #pragma once
 #include <memory>
 #include <system_error>
@@ -10,8 +11,9 @@ namespace coir::io {
 class accept_queue;
 class io_call;
 
-// One fiber, which accepts for as long as the acceptor lives. Its destructor waits, shielded, until the kernel has let go
-// of the listener, closes what nobody took, and shuts the listener down if the kernel accepted ahead.
+// One fiber, which accepts for as long as the acceptor lives. Its destructor waits, shielded, until
+// the kernel has let go of the listener, closes what nobody took, and shuts the listener down if
+// the kernel accepted ahead.
 class acceptor {
  public:
   // ahead: the kernel may accept more than has been asked for.

@@ -6,7 +6,8 @@
 
 namespace coir {
 
-// The stream ended in the middle of what was asked for. The bytes before the end are in the caller's buffer.
+// The stream ended in the middle of what was asked for. The bytes before the end are in the
+// caller's buffer.
 class incomplete_read : public std::runtime_error {
  public:
   incomplete_read(std::size_t partial, std::size_t expected);
@@ -14,8 +15,10 @@ class incomplete_read : public std::runtime_error {
   incomplete_read(const incomplete_read&) = default;
   incomplete_read& operator=(const incomplete_read&) = default;
 
-  std::size_t partial() const noexcept { return partial_; }    // bytes that were there
-  std::size_t expected() const noexcept { return expected_; }  // bytes that were asked for; 0: not known
+  std::size_t partial() const noexcept { return partial_; }  // bytes that were there
+  std::size_t expected() const noexcept {
+    return expected_;
+  }  // bytes that were asked for; 0: not known
 
  private:
   std::size_t partial_, expected_;

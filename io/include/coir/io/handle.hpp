@@ -1,4 +1,5 @@
-// The owner of a descriptor that operations may be in flight on: what every socket class is made of.
+// The owner of a descriptor that operations may be in flight on: what every socket class is made
+// of.
 #pragma once
 #include <utility>
 
@@ -8,7 +9,8 @@ namespace coir::io {
 
 struct descriptor;
 
-// Move-only; the destructor closes. Moving is for one user at a time, operations in flight stay with the descriptor.
+// Move-only; the destructor closes. Moving is for one user at a time, operations in flight stay
+// with the descriptor.
 class handle {
  public:
   handle() noexcept = default;
@@ -26,8 +28,9 @@ class handle {
   descriptor* get() const noexcept { return d_; }
   bool is_open() const noexcept;
   handle_type native() const noexcept;  // -1: closed
-  void close() noexcept;                // ends what is in flight, waits for it, then closes; any fiber or thread
-  handle_type release() noexcept;       // ends what is in flight and waits for it; the caller owns the descriptor
+  void close() noexcept;  // ends what is in flight, waits for it, then closes; any fiber or thread
+  handle_type
+  release() noexcept;  // ends what is in flight and waits for it; the caller owns the descriptor
 
  private:
   void drop() noexcept {
@@ -35,7 +38,8 @@ class handle {
   }
   void forget() noexcept;
 
-  descriptor* d_ = nullptr;  // stays until the destructor, so that close() may race with the calls that it ends
+  descriptor* d_ =
+      nullptr;  // stays until the destructor, so that close() may race with the calls that it ends
 };
 
 }  // namespace coir::io

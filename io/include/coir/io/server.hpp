@@ -17,8 +17,9 @@ namespace coir {
 
 struct serve_options {
   std::size_t max_connections = 0;  // more wait in the kernel's backlog; 0: no limit
-  // What keeps the server from accepting, once for each time it lasts: out of descriptors or memory. Default: a line
-  // on stderr. Accepting is tried again after 5 ms, then twice that, up to a second.
+  // What keeps the server from accepting, once for each time it lasts: out of descriptors or
+  // memory. Default: a line on stderr. Accepting is tried again after 5 ms, then twice that, up to
+  // a second.
   std::function<void(std::error_code)> on_shortage = {};
 };
 
@@ -56,8 +57,8 @@ class server_core {
 
 }  // namespace io
 
-// L: tcp_listener or unix_listener. H: called with the stream, on a fiber of its own for each connection; an error that
-// leaves it reaches options::on_unhandled and ends that connection alone.
+// L: tcp_listener or unix_listener. H: called with the stream, on a fiber of its own for each
+// connection; an error that leaves it reaches options::on_unhandled and ends that connection alone.
 template <class L, class H>
 class server {
  public:
@@ -71,12 +72,13 @@ class server {
   server& operator=(const server&) = delete;
   ~server() = default;  // nobody is in serve() or stop()
 
-  // Accepts until stop() or an error of the listener; returns when all handlers have ended. Cancelled, or failing, it
-  // cancels the handlers and waits for them first. Throws std::system_error, coir::cancelled. One fiber, once.
+  // Accepts until stop() or an error of the listener; returns when all handlers have ended.
+  // Cancelled, or failing, it cancels the handlers and waits for them first. Throws
+  // std::system_error, coir::cancelled. One fiber, once.
   void serve() { core_.serve(&start, this); }
 
-  // Accepts no more; waits until the handlers have ended; after `grace` cancels them and waits on. Any fiber, any
-  // number of times; a handler must not call it, because it would wait for itself.
+  // Accepts no more; waits until the handlers have ended; after `grace` cancels them and waits on.
+  // Any fiber, any number of times; a handler must not call it, because it would wait for itself.
   template <class Rep, class Period>
   void stop(std::chrono::duration<Rep, Period> grace) {
     core_.stop(sched::deadline_after(grace));

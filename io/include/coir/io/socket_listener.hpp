@@ -9,8 +9,9 @@
 namespace coir {
 
 struct listen_options {
-  int backlog = 4096;          // connections that wait to be accepted; the kernel's somaxconn bounds it
-  bool reuse_port = false;     // several sockets of one address, among which the kernel divides connections
+  int backlog = 4096;  // connections that wait to be accepted; the kernel's somaxconn bounds it
+  bool reuse_port =
+      false;  // several sockets of one address, among which the kernel divides connections
   bool v6_only = false;        // an IPv6 wildcard takes no IPv4 connections
   bool replace_stale = false;  // unix: a socket file that nobody serves is replaced
 };

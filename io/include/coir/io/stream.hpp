@@ -10,8 +10,9 @@ namespace coir {
 using handle_type = int;  // an open file descriptor
 
 template <class S>
-concept byte_stream = std::movable<S> && requires(S& s, std::span<std::byte> into, std::span<const std::byte> from,
-                                                   std::error_code& ec) {
+concept byte_stream = std::movable<S> &&
+    requires(S& s, std::span<std::byte> into, std::span<const std::byte> from,
+             std::error_code& ec) {
   { s.read_some(into) } -> std::same_as<std::size_t>;
   { s.read_some(into, ec) } -> std::same_as<std::size_t>;
   { s.write_some(from) } -> std::same_as<std::size_t>;

@@ -8,7 +8,7 @@
 
 namespace coir {
 
-struct keep_alive_options {  // 0: the system's
+struct keep_alive_options {          // 0: the system's
   std::chrono::seconds idle{0};      // silence before the first probe
   std::chrono::seconds interval{0};  // between probes
   int count = 0;                     // unanswered probes before the connection is given up
@@ -20,8 +20,9 @@ class tcp_stream : public socket_stream {
   tcp_stream() noexcept = default;
   explicit tcp_stream(io::handle h) noexcept : socket_stream(std::move(h)) {}
 
-  // Waits until the connection is made. Errors: the kernel's (connection_refused, network_unreachable, timed_out, ...),
-  // address_family_not_supported. A cancelled one leaves nothing open.
+  // Waits until the connection is made. Errors: the kernel's (connection_refused,
+  // network_unreachable, timed_out, ...), address_family_not_supported. A cancelled one leaves
+  // nothing open.
   static tcp_stream connect(const endpoint&);
   static tcp_stream connect(const endpoint&, std::error_code&);
 
@@ -42,9 +43,11 @@ class tcp_listener : public socket_listener {
   static tcp_listener bind(const endpoint&, listen_options, std::error_code&);
   static tcp_listener bind(const endpoint& e, std::error_code& error) { return bind(e, {}, error); }
 
-  static tcp_listener adopt(handle_type);  // takes over a listening socket, and makes it non-blocking
+  static tcp_listener adopt(
+      handle_type);  // takes over a listening socket, and makes it non-blocking
 
-  // Waits for a connection. Errors: too_many_files_open and its like, operation_canceled after close().
+  // Waits for a connection. Errors: too_many_files_open and its like, operation_canceled after
+  // close().
   tcp_stream accept();
   tcp_stream accept(std::error_code&);
 

@@ -21,7 +21,8 @@ class unix_stream : public socket_stream {
   static std::pair<unix_stream, unix_stream> pair(std::error_code&);
 };
 
-// A socket file that bind() made is removed when the listener is closed, unless another has taken its place.
+// A socket file that bind() made is removed when the listener is closed, unless another has taken
+// its place.
 class unix_listener : public socket_listener {
  public:
   unix_listener() noexcept = default;
@@ -37,7 +38,9 @@ class unix_listener : public socket_listener {
 
   static unix_listener bind(const endpoint&, listen_options = {});
   static unix_listener bind(const endpoint&, listen_options, std::error_code&);
-  static unix_listener bind(const endpoint& e, std::error_code& error) { return bind(e, {}, error); }
+  static unix_listener bind(const endpoint& e, std::error_code& error) {
+    return bind(e, {}, error);
+  }
   static unix_listener adopt(handle_type);
 
   unix_stream accept();

@@ -33,7 +33,9 @@ struct fiber_record : waiter {
   std::atomic<task_state> state{task_state::ready};
   bool started = false;  // has a stack
   bool pinned = false;
-  std::atomic<task_ending> ending{task_ending::none};  // written once, before done
+  task_ending how = task_ending::none;  // what `run` came to; says what the payload holds
+  std::atomic<task_ending> ending{
+      task_ending::none};  // what others are told; written once, before done
 
   fiber::context context;
   const task_functions* functions = nullptr;
@@ -43,22 +45,20 @@ struct fiber_record : waiter {
   waiter* first_joiner = nullptr;
   wait_generation first_joined = 0;
 
-  spin_lock join_lock;  // for the other joiners and the step to done
-  std::atomic<std::uint32_t> references{
-      0};  // the fiber until it has ended, the handle, an inbox of cancellations
+  spin_lock join_lock;                       // for the other joiners and the step to done
+  std::atomic<std::uint32_t> references{0};  // of the result: the fiber until its end, handles
+  std::atomic<std::uint32_t> holds{0};       // of the record: all references together, messages
   wait_queue joiners;
   std::atomic<fiber_extras*> extras{nullptr};  // what few fibers have: a name, a reason
 
-  std::atomic<std::uint32_t> life{0};  // generation << 1 | live; see above
-  std::uint32_t index = 0;             // in the record store, for ever
+  std::atomic<std::uint32_t> life{0};    // generation << 1 | live; see above
+  std::atomic<std::uint64_t> number{0};  // the fiber's id
   std::uint32_t stack_pages = 0;
   std::uint16_t shields = 0;            // cancellation waits while it is not 0
   std::atomic<bool> error_seen{false};  // somebody has read, or will report, how it ended
   std::atomic<bool> starving{false};    // waits for a stack; cleared by whoever has become its home
 
-  fiber_id id() const noexcept {
-    return fiber_id(std::uint64_t{life.load(std::memory_order_relaxed) >> 1} << 32 | index);
-  }
+  fiber_id id() const noexcept { return fiber_id(number.load(std::memory_order_relaxed)); }
   bool done() const noexcept { return state.load(std::memory_order_acquire) == task_state::done; }
   std::byte* payload() noexcept;  // what the task's function and result are kept in
 };
@@ -82,11 +82,14 @@ struct spawn_request {
   void* argument;
 };
 
-// Reference counts. Any thread. The last release destroys the result and ends the record's
-// generation.
+// The last release destroys the result, so it is for fibers and threads, which may block. Any.
 inline void retain(fiber_record& f) noexcept {
   f.references.fetch_add(1, std::memory_order_relaxed);
 }
 void release(fiber_record& f) noexcept;
+
+// A message under way keeps the record, not the result. hold: by who has a reference.
+inline void hold(fiber_record& f) noexcept { f.holds.fetch_add(1, std::memory_order_relaxed); }
+void let_go(fiber_record& f) noexcept;
 
 }  // namespace coir::sched

@@ -60,6 +60,9 @@ class host {
   // Any thread. The request is handled by whoever is behind this host's gate, or forwarded.
   virtual void post(request&) noexcept = 0;
 
+  // Before a wait with a deadline begins: its park then needs no memory. Throws std::bad_alloc.
+  virtual void make_room_for_deadline() {}
+
   virtual void yield() noexcept = 0;  // lets others run first; no cancellation point in itself
 
   // The thread's own, while it runs on this host.

@@ -41,11 +41,30 @@ struct boxed {
 };
 
 // The first member of every payload is the error: those who do not know T find it there.
+inline constexpr std::size_t inline_result = 256;
+
+// A result that is large, or aligned as no record is, lives on the heap.
+template <class T>
+struct boxed_result {
+  template <class Make>
+  explicit boxed_result(Make&& make) : inner(new T(make())) {}
+  std::unique_ptr<T> inner;
+};
+
+template <class T>
+inline constexpr bool result_is_boxed = [] {
+  if constexpr (std::is_void_v<T> || std::is_reference_v<T>)
+    return false;
+  else
+    return sizeof(T) > inline_result || alignof(T) > payload_alignment;
+}();
+
 template <class T>
 struct task_payload {
-  using stored =
-      std::conditional_t<std::is_void_v<T>, std::monostate,
-                         std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>, T>>;
+  using stored = std::conditional_t<
+      std::is_void_v<T>, std::monostate,
+      std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>,
+                         std::conditional_t<result_is_boxed<T>, boxed_result<T>, T>>>;
   std::exception_ptr error;
   bool taken = false;
   union {
@@ -59,6 +78,8 @@ struct task_payload {
       return;
     else if constexpr (std::is_reference_v<T>)
       return static_cast<T>(*value);
+    else if constexpr (result_is_boxed<T>)
+      return std::move(*value.inner);
     else
       return std::move(value);
   }
@@ -84,8 +105,6 @@ struct task_kind {
       function run;  // alive until it has run or was dropped
     };
   };
-  static_assert(alignof(typename task_payload<T>::stored) <= payload_alignment,
-                "a task's result may be aligned to 16 bytes at most: return a pointer to it");
 
   static payload& of(fiber_record& f) noexcept {
     return *std::launder(reinterpret_cast<payload*>(f.payload()));
@@ -100,6 +119,8 @@ struct task_kind {
       else if constexpr (std::is_reference_v<T>) {
         T&& result = p.run();
         new (&p.value) std::add_pointer_t<T>(std::addressof(result));
+      } else if constexpr (result_is_boxed<T>) {
+        new (&p.value) boxed_result<T>([&p]() -> T { return p.run(); });
       } else
         new (&p.value) T(p.run());
     } catch (const cancelled& c) {
@@ -110,14 +131,14 @@ struct task_kind {
       p.error = std::current_exception();
     }
     drop(f);
-    f.ending.store(how, std::memory_order_relaxed);
+    f.how = how;
   }
 
   static void drop(fiber_record& f) noexcept { of(f).run.~function(); }
 
   static void destroy(fiber_record& f) noexcept {
     payload& p = of(f);
-    if (f.ending.load(std::memory_order_relaxed) == task_ending::value) std::destroy_at(&p.value);
+    if (f.how == task_ending::value) std::destroy_at(&p.value);
     std::destroy_at(&p.error);
   }
 

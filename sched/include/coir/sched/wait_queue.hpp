@@ -51,7 +51,8 @@ class wait_queue {
 // return it is not held. granted: a granter has taken the node out. timed_out, cancelled: the node
 // is out as well, and nothing was given. The caller throws if it was cancelled (throw_cancelled),
 // after it has put its affairs in order.
+// Throws std::bad_alloc for want of memory for the deadline; the lock is free then, too.
 outcome wait_in(wait_queue& queue, spin_lock& lock, wait_node& node, wait_reason why,
-                clock::time_point deadline) noexcept;
+                clock::time_point deadline);
 
 }  // namespace coir::sched

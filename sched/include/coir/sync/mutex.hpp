@@ -36,7 +36,7 @@ class mutex {
   friend class condition_variable;
   void lock_uncancelled() noexcept;  // whatever is pending: for who must hold it again
   bool lock_before(clock::time_point deadline);
-  sched::outcome acquire(clock::time_point deadline, bool cancellable) noexcept;
+  sched::outcome acquire(clock::time_point deadline, bool cancellable);
 
   sched::spin_lock lock_;
   sched::waiter* owner_ = nullptr;  // under lock_

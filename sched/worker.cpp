@@ -88,6 +88,7 @@ void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
 // released: the final switch is made from a context of the worker's.
 void worker::end_current(fiber_record& f) noexcept {
   fiber::stack* const stack = f.context.on;
+  f.shields = 1;  // a request that came too late does not strike where its result is destroyed
   waiter* const joiner = end_fiber(f);
   auto& w = static_cast<worker&>(current_host());  // a destructor may have parked
   auto* next = static_cast<fiber_record*>(joiner);

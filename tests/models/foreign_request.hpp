@@ -17,8 +17,6 @@
 
 namespace coir::sched::models {
 
-enum class place : std::uint8_t { ready, running, parked };
-
 template <class Atomics>
 class model_worker;
 
@@ -27,7 +25,6 @@ struct model_fiber {
   basic_claim_word<Atomics> claim;
   typename Atomics::template atomic<model_worker<Atomics>*> home{nullptr};
   typename Atomics::template atomic<std::uint32_t> attention{0};
-  typename Atomics::template atomic<place> state{place::ready};
   typename Atomics::template plain<int> saved_step = 0;  // its context
   model_fiber* cancel_next = nullptr;
   std::atomic<int> messages{0};
@@ -64,7 +61,7 @@ class model_worker {
     gate_.enter();
     fiber* f = take_locked();
     if (f != nullptr) {
-      f->state.store(place::running, std::memory_order_relaxed);
+      running_ = f;
       step = f->saved_step;
     }
     gate_.leave();
@@ -116,7 +113,6 @@ class model_worker {
   // Whoever has claimed the fiber's wait.
   void ready(fiber& f) {
     adopt(f);
-    f.state.store(place::ready, std::memory_order_relaxed);
     gate_.enter();
     queued_ = &f;
     has_ready_.store(true);
@@ -157,9 +153,8 @@ class model_worker {
       const bool owner = &of == &by;
       if (f.home.load(std::memory_order_relaxed) != &of) return again(f, nullptr);
       if (wait.state == outcome::operating && !owner) return again(f, &of);
-      // A fiber that has begun a wait and is not yet behind its gate sees the request there.
-      const bool parked = f.state.load(std::memory_order_relaxed) == place::parked;
-      if (asked && wait.cancellable && parked) {
+      // What runs on a hog may have begun a wait and not parked: its park() will see the flag.
+      if (asked && wait.cancellable && of.running_ != &f) {
         if (wait.state == outcome::operating)
           of.stopped_ = true;
         else if (f.claim.claim(wait.generation, outcome::cancelled))
@@ -209,13 +204,14 @@ class model_worker {
   }
 
   void switch_out_locked(fiber& f, int next_step) {
-    f.state.store(place::parked, std::memory_order_relaxed);
+    running_ = nullptr;
     f.saved_step = next_step;
   }
 
   basic_gate<Atomics> gate_;
-  typename Atomics::template plain<fiber*> queued_ = nullptr;  // behind the gate
-  typename Atomics::template plain<bool> stopped_ = false;     // the owner's: its one operation
+  typename Atomics::template plain<fiber*> queued_ = nullptr;   // behind the gate
+  typename Atomics::template plain<fiber*> running_ = nullptr;  // behind the gate
+  typename Atomics::template plain<bool> stopped_ = false;      // the owner's: its one operation
   basic_inbox<fiber, &fiber::cancel_next, Atomics> cancels_;
   std::atomic<bool> has_ready_{false};
 };

@@ -36,7 +36,6 @@ struct one_fiber {
     label(f.claim, "claim word");
     f.home.label("home");
     f.attention.label("attention");
-    f.state.label("state");
     label(f.saved_step, "context");
     published.label("published");
     f.home.store(&here);

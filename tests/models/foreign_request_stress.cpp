@@ -42,8 +42,8 @@ struct shared_fiber {
         continue;
       }
       f.claim.begin();
-      pace.dawdle(20);  // a message that comes now meets a wait, and a fiber that is not parked
-      pace.give_way(64);
+      pace.dawdle(100);  // a message that comes now meets a wait, and a fiber that is not parked
+      pace.give_way(8);
       ++parks;
       if (on.park(f, parks, [this](wait_generation generation) {
             published.store(generation, std::memory_order_release);

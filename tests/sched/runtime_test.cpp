@@ -309,9 +309,16 @@ TEST_P(runtime_life, the_waker_may_be_in_its_call_when_the_runtime_ends) {
 }
 
 TEST_P(runtime_life, a_handle_may_be_cancelled_while_its_runtime_ends) {
+  auto watched = std::make_shared<int>(1);
   for (int round = 0; round < (sanitized ? 20 : 100); ++round) {
     auto r = make_runtime(workers());
-    auto t = r->spawn([] { event().wait(); });
+    auto t = r->spawn([watched] {
+      try {
+        event().wait();
+      } catch (const cancelled&) {
+      }
+      return watched;
+    });
     std::thread canceller([&] {
       while (!t.done()) t.cancel();
       t.cancel();
@@ -321,6 +328,7 @@ TEST_P(runtime_life, a_handle_may_be_cancelled_while_its_runtime_ends) {
     canceller.join();
     EXPECT_TRUE(t.done());
   }
+  EXPECT_EQ(watched.use_count(), 1) << "a request that was under way has kept a result";
 }
 
 TEST(runtime_series, two_hundred_runtimes_one_after_another) {

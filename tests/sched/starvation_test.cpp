@@ -12,10 +12,10 @@ namespace {
 
 class starvation_test : public runtime_test {
  protected:
-  // Guards by mprotect, and a budget for so many.
+  // Guards by mprotect, and a budget for eight fibers and the runtime's reserve.
   starvation_test() {
     stacks.guard = fiber::guard_kind::protect;
-    stacks.protect_budget = 8;
+    stacks.protect_budget = 9;
     stacks.canary_when_spent = false;
   }
 

@@ -56,7 +56,22 @@ void uring_reactor::attach() {
 // joined.
 void uring_reactor::detach() noexcept { ring_.disable(); }
 
-// --- completions ---
+// --- submissions and completions ---
+
+// A full queue is back-pressure: what is there is submitted, and there is room. The kernel refuses
+// only while completions that it could not place wait (older kernels) or memory is short; taking
+// completions ends both.
+io_uring_sqe& uring_reactor::prepare() noexcept {
+  for (;;) {
+    if (io_uring_sqe* entry = ring_.try_prepare(); entry != nullptr) return *entry;
+    ++counts_.full_submissions;
+    ++counts_.enters;
+    if (const int result = ring_.submit(); result < 0 && result != -EINTR) {
+      enter(0, nullptr, false);
+      reap(early_);
+    }
+  }
+}
 
 void uring_reactor::enter(unsigned wait_for, const __kernel_timespec* timeout,
                           bool absolute) noexcept {

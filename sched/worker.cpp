@@ -35,8 +35,7 @@ worker::~worker() {
   for (std::uint32_t c = 0; c < payload_sizes.size(); ++c) core.records.drain(records_, c, 0);
 }
 
-// --- the switch
-// ---------------------------------------------------------------------------------------------------
+// --- the switch ---
 
 // The first thing on every stack that is switched to: the predecessor's context is saved, so what
 // makes it findable runs now; then the gate, held since before the switch, is left.
@@ -125,8 +124,7 @@ void worker::leave(fiber_record* to, fiber::stack* stack) noexcept {
   fatal("a fiber that had ended was resumed");
 }
 
-// --- behind the gate
-// ------------------------------------------------------------------------------------------------
+// --- behind the gate ---
 
 // The fiber to run now, on a stack; null when the loop's turn has come. What finds no stack waits
 // for one.
@@ -192,8 +190,7 @@ bool worker::run_ready(std::uint32_t ticks) noexcept {
   return true;
 }
 
-// --- parking
-// ----------------------------------------------------------------------------------------------------------
+// --- parking ---
 
 void worker::make_room_for_deadline() {
   gate_.enter();
@@ -296,8 +293,7 @@ void worker::yield() noexcept {
   switch_locked(to, f.context, fiber::departure::parked);
 }
 
-// --- making others ready
-// ------------------------------------------------------------------------------------------------
+// --- making others ready ---
 
 // Becomes its home. The fence lies between that and the fiber's next step: a canceller that reads
 // the old home has set its flag before that step (sched/README.md, "Foreign requests").
@@ -425,8 +421,7 @@ void worker::drop_messages() noexcept {
 
 bool worker::measures_stacks() const noexcept { return core.opts.measure_stacks; }
 
-// --- records
-// ------------------------------------------------------------------------------------------------------------
+// --- records ---
 
 void worker::take_numbers() noexcept {
   constexpr std::uint64_t block = 256;

@@ -46,7 +46,7 @@ arguments parse(int argc, char** argv) {
 }
 
 void echo(coir::tcp_stream peer) {
-  char buffer[16 * 1024];
+  char buffer[4 * 1024];
   std::error_code gone;  // a peer that resets the connection is no news
   while (const std::size_t n = peer.read_some(buffer, gone)) {
     peer.write(std::string_view(buffer, n), gone);

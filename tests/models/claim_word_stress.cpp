@@ -22,7 +22,7 @@ struct shared_wait {
 };
 
 struct claimer_report {
-  std::uint64_t won = 0, lost = 0;
+  stress::tally won, lost;
 };
 
 void claim_often(shared_wait& shared, outcome how, claimer_report& report) {
@@ -56,8 +56,9 @@ TEST(claim_word_stress, each_wait_has_one_winner_and_the_waiter_knows_which) {
   std::uint64_t waits = 0, stale = 0;
   bool claimed = true;
   stress::random_source random(9);
-  const auto end = stress::steady::now() + stress::budget(1);
-  for (; claimed && (waits % 64 != 0 || stress::steady::now() < end); ++waits) {
+  const stress::race_clock clock(1);
+  for (; claimed; ++waits) {
+    if (waits % 64 == 0 && !clock.goes_on({reports[0].won, reports[1].won, reports[2].won})) break;
     constexpr outcome claims[] = {outcome::granted, outcome::timed_out, outcome::cancelled};
     shared.favourite.store(static_cast<unsigned>(claims[random.below(3)]),
                            std::memory_order_relaxed);

@@ -103,8 +103,8 @@ TEST_P(idle_set_stress, every_push_finds_somebody_awake) {
   std::vector<std::thread> threads;
   for (unsigned me = 1; me < workers; ++me) threads.emplace_back([&, me] { shared.work(me); });
   stress::random_source random(7);
-  const auto end = stress::steady::now() + stress::budget(2);
-  while (stress::steady::now() < end && !shared.over) {
+  const stress::race_clock clock(2);
+  while (!shared.over && clock.goes_on({shared.picked, shared.slept, shared.second_look})) {
     for (unsigned n = 0; n < pushes; ++n) {
       shared.push();
       random.dawdle(100);

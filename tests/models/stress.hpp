@@ -28,6 +28,39 @@ inline std::chrono::duration<double> budget(int tests_in_program) {
                                        tests_in_program);
 }
 
+// A count that one thread makes and others may read; no fence that would hide a missing one.
+class tally {
+ public:
+  void operator+=(std::uint64_t n) noexcept {
+    count_.store(count_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  void operator++() noexcept { *this += 1; }
+  operator std::uint64_t() const noexcept { return count_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> count_{0};
+};
+
+// How long a race runs: its budget, and where the processors are busy with something else, until
+// each outcome has had its one in a hundred, but ten budgets at most.
+class race_clock {
+ public:
+  explicit race_clock(int tests_in_program) : budget_(budget(tests_in_program)) {}
+  bool goes_on(std::initializer_list<std::uint64_t> outcomes) const {
+    const auto spent = steady::now() - start_;
+    if (spent < budget_ || spent > 10 * budget_) return spent < budget_;
+    std::uint64_t total = 0;
+    for (std::uint64_t count : outcomes) total += count;
+    for (std::uint64_t count : outcomes)
+      if (count == 0 || count * 67 < total) return true;
+    return false;
+  }
+
+ private:
+  steady::time_point start_ = steady::now();
+  std::chrono::duration<double> budget_;
+};
+
 constexpr std::chrono::seconds patience{10};  // for what should take microseconds
 
 class random_source {
@@ -103,11 +136,16 @@ template <class Condition>
 class with_both_fences : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
-    enable_asymmetric_fences();
-    if (GetParam() && !asymmetric_fences) GTEST_SKIP() << "membarrier is refused here";
+    if (GetParam() && !available()) GTEST_SKIP() << "membarrier is refused here";
     asymmetric_fences = GetParam();
   }
-  void TearDown() override { enable_asymmetric_fences(); }
+  void TearDown() override { asymmetric_fences = available(); }
+
+ private:
+  static bool available() {
+    static const bool registered = (enable_asymmetric_fences(), asymmetric_fences);
+    return registered;
+  }
 };
 
 inline std::string name_of_fences(const testing::TestParamInfo<bool>& tested) {

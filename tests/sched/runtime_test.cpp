@@ -297,7 +297,7 @@ TEST_P(runtime_life, spawns_from_threads_race_with_shutdown_and_nothing_is_left)
 
 TEST_P(runtime_life, the_waker_may_be_in_its_call_when_the_runtime_ends) {
   // The last touch of a foreign waker: what it has woken may end the runtime before it returns.
-  for (int round = 0; round < (sanitized ? 20 : 100); ++round) {
+  for (int round = 0; round < (sanitized ? 10 : 40); ++round) {
     auto r = make_runtime(workers());
     auto e = std::make_unique<event>();
     auto t = r->spawn([&] { e->wait(); });
@@ -310,7 +310,7 @@ TEST_P(runtime_life, the_waker_may_be_in_its_call_when_the_runtime_ends) {
 
 TEST_P(runtime_life, a_handle_may_be_cancelled_while_its_runtime_ends) {
   auto watched = std::make_shared<int>(1);
-  for (int round = 0; round < (sanitized ? 20 : 100); ++round) {
+  for (int round = 0; round < (sanitized ? 10 : 30); ++round) {
     auto r = make_runtime(workers());
     auto t = r->spawn([watched] {
       try {
@@ -320,7 +320,10 @@ TEST_P(runtime_life, a_handle_may_be_cancelled_while_its_runtime_ends) {
       return watched;
     });
     std::thread canceller([&] {
-      while (!t.done()) t.cancel();
+      while (!t.done()) {
+        t.cancel();
+        std::this_thread::yield();
+      }
       t.cancel();
     });
     if (round % 2) r->shutdown();

@@ -146,8 +146,7 @@ TEST_P(starvation_test, shutdown_ends_though_tasks_wait_for_a_stack) {
     }));
   EXPECT_TRUE(eventually([&] { return ran > 0 && rt().metrics().fibers_without_stack != 0; }));
   rt().shutdown();
-  for (auto& t : all) EXPECT_TRUE(t.done());
-  EXPECT_LE(ran.load(), 8);
+  for (auto& t : all) EXPECT_TRUE(t.done());  // some begin on the stacks of those cancelled before
 }
 
 // In a process of its own, because a mistake here never ends.

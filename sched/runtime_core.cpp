@@ -354,6 +354,7 @@ bool runtime_core::starvation_resolved() noexcept {
   if (!anyone_starves() || idle.sleeping() != workers.size()) return false;
   for (auto& w : workers)
     if (!w->can_only_be_woken_by_fibers()) return false;
+  if (!starving.empty() && wake_one_with_stacks()) return false;
   if (reserve_in_use_.exchange(true, std::memory_order_acquire)) return false;
   fiber_record* f = starving.pop();
   if (f == nullptr) f = starving_others.pop();
@@ -372,6 +373,16 @@ bool runtime_core::starvation_resolved() noexcept {
   }
   static_cast<worker&>(current_host()).run_failed(*f, *reserve_);
   return true;
+}
+
+// A sleeper that has stacks of the usual size takes a task up that waits for one.
+bool runtime_core::wake_one_with_stacks() noexcept {
+  for (auto& w : workers)
+    if (w->sleeps_on_stacks()) {
+      w->interrupt();
+      return true;
+    }
+  return false;
 }
 
 bool runtime_core::took_back_reserve(const fiber::stack* s) noexcept {

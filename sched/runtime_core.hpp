@@ -81,6 +81,7 @@ class runtime_core {
  private:
   void start(fiber_record&, worker*);
   void name_new(fiber_record&, std::string name);
+  bool wake_one_with_stacks() noexcept;
   void start_workers();
   void thread_main(worker&);
   void leave();

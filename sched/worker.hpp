@@ -44,6 +44,9 @@ class worker final : public host, private fiber::carrier {
   std::size_t io_in_flight() const noexcept {
     return io_in_flight_.load(std::memory_order_relaxed);
   }
+  bool sleeps_on_stacks() const noexcept {  // a snapshot
+    return stacks_asleep_.load(std::memory_order_relaxed) != 0;
+  }
   std::uint64_t turns() const noexcept { return turns_.load(std::memory_order_relaxed); }
   std::size_t stealable() const noexcept { return stealable_.load(std::memory_order_relaxed); }
   clock::time_point earliest_deadline() const noexcept {
@@ -169,7 +172,8 @@ class worker final : public host, private fiber::carrier {
   std::atomic<std::size_t> io_in_flight_{0};  // at the last turn
   std::atomic<std::uint64_t> turns_{0};       // of the loop: a rescuer tells a hog by it
   std::atomic<bool> asleep_{false};
-  std::atomic<bool> waits_for_io_{false};  // while asleep
+  std::atomic<bool> waits_for_io_{false};      // while asleep
+  std::atomic<std::size_t> stacks_asleep_{0};  // cached, while asleep; 0 while awake
   std::uint64_t turns_seen_ = 0;           // the sentinel's
 
   // Pushed to by anybody, taken behind the gate.

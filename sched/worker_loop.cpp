@@ -144,6 +144,7 @@ void worker::sleep() noexcept {
   ready_list done;
   asleep_.store(true, std::memory_order_relaxed);
   waits_for_io_.store(io->busy(), std::memory_order_relaxed);
+  stacks_asleep_.store(stacks_.cached(), std::memory_order_relaxed);
   if (core.anyone_starves()) sweep_timers();
   core.idle.announce(index, std::exchange(searching_, false));
   if (!work_in_sight() && !core.leaving.load(std::memory_order_acquire) &&
@@ -158,6 +159,7 @@ void worker::sleep() noexcept {
     end_watch();
   }
   asleep_.store(false, std::memory_order_relaxed);
+  stacks_asleep_.store(0, std::memory_order_relaxed);
   if (!core.idle.retract(index)) searching_ = true;
   slept_ = true;
   take_in(done);

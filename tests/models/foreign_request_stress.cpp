@@ -84,6 +84,7 @@ struct shared_fiber {
   bool grant(worker& mine) {
     if (woken.load(std::memory_order_relaxed) > 4 * delivered.load(std::memory_order_relaxed) + 64)
       return false;
+    if (f.asked()) return false;  // a grant would hide that the cancellation is lost
     const auto wait = published.load(std::memory_order_acquire);
     if (wait == 0 || !f.claim.claim(wait, outcome::granted)) return false;
     woken.fetch_add(1, std::memory_order_relaxed);

@@ -290,8 +290,7 @@ TEST_P(operation_test, completion_and_cancellation_race_and_one_of_them_wins) {
     // order.
     if (i % 2 == 0) {
       t.cancel();
-      for (unsigned k = 0; i % 4 == 0 && k < 100 && io.in_flight(1); ++k)
-        std::this_thread::yield();
+      for (unsigned k = 0; i % 4 == 0 && k < 100 && io.in_flight(1); ++k) std::this_thread::yield();
       done = io.complete(1, 5);
     } else {
       done = io.complete(1, 5);

@@ -315,8 +315,7 @@ TEST_P(runtime_life, a_handle_may_be_cancelled_while_its_runtime_ends) {
     auto t = r->spawn([watched] {
       try {
         event().wait();
-      } catch (const cancelled&) {
-      }
+      } catch (const cancelled&) {}
       return watched;
     });
     std::thread canceller([&] {

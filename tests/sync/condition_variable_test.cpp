@@ -77,21 +77,30 @@ TEST_P(condition_variable_test, waiters_are_served_in_the_order_in_which_they_ca
 
 TEST_P(condition_variable_test, notify_all_wakes_every_waiter_and_nobody_who_comes_later) {
   on_fiber([&] {
+    int waiting = 0;
     std::atomic<int> woken{0};
     const auto wait = [&] {
       std::unique_lock lock(m);
+      ++waiting;
       changed.wait(lock);
       EXPECT_TRUE(lock.owns_lock());
       ++woken;
     };
+    const auto until_waiting = [&](int number) {  // one that is parked may wait for the mutex
+      for (;; this_fiber::yield()) {
+        const std::lock_guard lock(m);
+        if (waiting == number) return;
+      }
+    };
     std::vector<task<void>> all;
     for (int i = 0; i < 20; ++i) all.push_back(spawn(wait));
-    for (auto& t : all) wait_until_parked(t);
+    until_waiting(20);
     changed.notify_all();
     for (auto& t : all) t.get();
     EXPECT_EQ(woken.load(), 20);
     auto late = spawn(wait);
     EXPECT_FALSE(late.wait_for(2ms)) << "a notification is not stored";
+    until_waiting(21);
     changed.notify_one();
     late.get();
   });

@@ -73,6 +73,8 @@ void worker::look_around() noexcept {
     const std::size_t share = core.injected.size() / core.workers.size() + 1;
     core.injected.take(std::min<std::size_t>(share, 64),
                        [this](fiber_record& f) { ready(f, false); });
+    // Who pushed may have relied on this worker as a searcher for more than its share.
+    if (!core.injected.empty()) wake_one();
   }
 
   if (stacks_freed_ != 0 && core.refusing.load(std::memory_order_relaxed)) core.fiber_ended();
@@ -96,6 +98,10 @@ void worker::feed(injector& line, std::size_t n) noexcept {
     fiber_record* f = line.pop();
     if (f == nullptr) return;
     adopt(*f);
+    gate_.enter();
+    const bool bound = bind_locked(*f);  // here and now: a thief might have no stack for it
+    gate_.leave();
+    if (!bound) return core.starve(*f);
     f->starving.store(false, std::memory_order_release);
     ready(*f, false);
   }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# sanitize.sh asan|tsan [quick]: builds with AddressSanitizer and UndefinedBehaviorSanitizer, or with ThreadSanitizer,
+# sanitize.sh asan|tsan [quick] [MESON TEST OPTIONS]: builds with AddressSanitizer and UndefinedBehaviorSanitizer, or with ThreadSanitizer,
 # and runs the tests; quick leaves out the stress and the models. clang for both: the ThreadSanitizer of g++ 12 needs
 # 830 KiB a fiber and dies above 8,128 of them.
 source "$(dirname "$0")/common.sh"
@@ -15,4 +15,4 @@ skip=("${not_code[@]}")
 export CXX=clang++ CXX_LD=lld
 configure "$root/build-$1" -Db_sanitize="$sanitizers" -Doptimization=1 -Db_ndebug=false -Ddefault_library=static
 ninja -C "$root/build-$1"
-COIR_TIMEOUT_MULTIPLIER=${COIR_TIMEOUT_MULTIPLIER:-6} run_tests "$root/build-$1" "${skip[@]}"
+COIR_TIMEOUT_MULTIPLIER=${COIR_TIMEOUT_MULTIPLIER:-6} run_tests "$root/build-$1" "${skip[@]}" "${@:3}"

@@ -31,6 +31,20 @@ std::vector<int> threads_of(const std::string& process) {
   return ids;
 }
 
+// What the first thread may use is what the process was started with.
+void pin(int thread, unsigned number) {
+  cpu_set_t usable;
+  CPU_ZERO(&usable);
+  if (::sched_getaffinity(::getpid(), sizeof usable, &usable) != 0) return;
+  number %= static_cast<unsigned>(CPU_COUNT(&usable));
+  unsigned processor = 0;
+  while (!CPU_ISSET(processor, &usable) || number-- != 0) ++processor;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(processor, &one);
+  ::sched_setaffinity(thread, sizeof one, &one);
+}
+
 }  // namespace
 
 std::uint64_t now_ns() noexcept { return read_clock(CLOCK_MONOTONIC); }
@@ -83,19 +97,11 @@ void raise_descriptor_limit() noexcept {
 }
 
 void pin_other_threads() {
-  cpu_set_t usable;
-  CPU_ZERO(&usable);
-  if (::sched_getaffinity(0, sizeof usable, &usable) != 0) return;
-  int processor = -1;
-  for (const int thread : threads_of("self")) {
-    if (thread == ::gettid()) continue;
-    do processor = (processor + 1) % CPU_SETSIZE;
-    while (!CPU_ISSET(static_cast<unsigned>(processor), &usable));
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(static_cast<unsigned>(processor), &one);
-    ::sched_setaffinity(thread, sizeof one, &one);
-  }
+  unsigned number = 0;
+  for (const int thread : threads_of("self"))
+    if (thread != ::gettid()) pin(thread, number++);
 }
+
+void pin_this_thread(unsigned number) { pin(::gettid(), number); }
 
 }  // namespace bench

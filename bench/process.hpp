@@ -23,5 +23,7 @@ void raise_descriptor_limit() noexcept;  // to what the system lets this process
 // Each thread of the process but the calling one to a processor of its own, in the order of their
 // creation, among those that the process may use.
 void pin_other_threads();
+// The calling thread, to the processor that would be the one of the thread with that number.
+void pin_this_thread(unsigned number);
 
 }  // namespace bench

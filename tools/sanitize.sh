@@ -8,7 +8,7 @@ case ${1:-} in
   tsan) sanitizers=thread ;;
   *) fail "asan or tsan, not '${1:-}'" ;;
 esac
-skip=("${not_code[@]}")
+skip=("${not_code[@]}" --no-suite long)
 [ "${2:-}" != quick ] || skip+=(--no-suite stress --no-suite model)
 
 "$root/tools/install.sh" build clang

@@ -140,6 +140,7 @@ void wake(unsigned) {
   std::atomic<std::uint64_t> sent{0}, received{0};
   histogram latency;
   std::thread waiter([&] {
+    pin_this_thread(1);
     for (std::uint64_t i = 1; i <= count; ++i) {
       channel.value_pop();
       latency.add(now_ns() - sent.load());

@@ -49,6 +49,12 @@ inline void start_switch(void** fake_stack, const void* limit, std::size_t size)
 inline void finish_switch(void* fake_stack) noexcept {
   __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 }
+inline void read_for_leaks(const void* from, std::size_t size) noexcept {
+  __lsan_register_root_region(from, size);
+}
+inline void ignore_for_leaks(const void* from, std::size_t size) noexcept {
+  __lsan_unregister_root_region(from, size);
+}
 // A stack that is in use may hold the only pointer to a block. One region a stack and not one a
 // slab: the leak checker reads what /proc/self/maps calls readable, and a guard made by
 // MADV_GUARD_INSTALL looks so.
@@ -66,6 +72,8 @@ inline void leave_use(void* limit, std::size_t size) noexcept {
 #else
 inline constexpr bool address = false;
 inline void start_switch(void**, const void*, std::size_t) noexcept {}
+inline void read_for_leaks(const void*, std::size_t) noexcept {}
+inline void ignore_for_leaks(const void*, std::size_t) noexcept {}
 inline void finish_switch(void*) noexcept {}
 inline void enter_use(const void*, std::size_t) noexcept {}
 inline void leave_use(void*, std::size_t) noexcept {}

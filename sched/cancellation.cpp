@@ -1,6 +1,7 @@
 #include <coir/sched/cancellation.hpp>
 #include <coir/sched/cancelled.hpp>
 
+#include "delivery.hpp"
 #include "fiber_extras.hpp"
 #include "worker.hpp"
 
@@ -14,14 +15,24 @@ bool may_be_cancelled(const waiter& w) noexcept {
 }
 
 void cancellation_point_slow(waiter& w) {
-  if ((w.attention.load(std::memory_order_acquire) & strikes) != 0 && may_be_cancelled(w))
+  if ((w.attention.load(std::memory_order_relaxed) & timed) != 0)
+    expire_timeouts(static_cast<fiber_record&>(w), clock::now());
+  if (strikes_now(w.attention.load(std::memory_order_acquire)) && may_be_cancelled(w))
     throw_cancelled(w);
 }
 
-void throw_cancelled(waiter& w) {
-  auto& f = static_cast<fiber_record&>(w);
-  f.attention.fetch_and(~std::uint32_t{cancel_requested}, std::memory_order_acq_rel);
-  throw cancelled(f.id(), take_reason(f));
+void throw_cancelled(waiter& w) { throw delivery::take(static_cast<fiber_record&>(w)); }
+
+void note_reason(fiber_record& f, std::string_view reason) noexcept {
+  if (reason.empty()) return;
+  try {
+    fiber_extras& e = extras_of(f);
+    std::string text(reason);
+    e.lock.lock();
+    if (!std::exchange(e.has_reason, true)) e.reason.swap(text);
+    e.lock.unlock();
+  } catch (...) {  // for want of memory it is cancelled without a reason
+  }
 }
 
 std::string take_reason(fiber_record& f) {
@@ -33,6 +44,15 @@ std::string take_reason(fiber_record& f) {
     e->lock.unlock();
   }
   return reason;
+}
+
+void request_stop(fiber_record& f) noexcept {
+  fiber_extras* e = f.extras.load(std::memory_order_acquire);
+  if (e == nullptr) return;
+  e->lock.lock();
+  std::optional<std::stop_source> source = e->stop;
+  e->lock.unlock();
+  if (source) source->request_stop();
 }
 
 }  // namespace coir::sched

@@ -72,10 +72,20 @@ void let_go(fiber_record& f) noexcept {
   store.free(f);
 }
 
+void fiber_extras::clear() noexcept {
+  std::optional<std::stop_source> gone;
+  lock.lock();
+  name.clear();
+  reason.clear();
+  has_reason = false;
+  stop.swap(gone);
+  lock.unlock();
+}
+
 fiber_extras& extras_of(fiber_record& f) {
   fiber_extras* e = f.extras.load(std::memory_order_acquire);
   if (e != nullptr) return *e;
-  auto* made = new fiber_extras;
+  auto* made = new fiber_extras(f);
   if (f.extras.compare_exchange_strong(e, made, std::memory_order_acq_rel)) return *made;
   delete made;
   return *e;

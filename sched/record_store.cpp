@@ -6,6 +6,8 @@
 
 #include <sys/mman.h>
 
+#include <coir/fiber/leak_check.hpp>
+
 #include "fiber_extras.hpp"
 
 namespace coir::sched {
@@ -43,6 +45,7 @@ record_slab& record_store::grow(std::uint32_t size_class) {
     ::munmap(slab, size);
     throw;
   }
+  fiber::leak_check_reads(slab, size);
   // A program with many fibers touches fresh pages for them: large ones cost a seventh. Not for the
   // first few.
   if (newest_[size_class] != nullptr) ::madvise(slab, size, MADV_HUGEPAGE);
@@ -126,6 +129,7 @@ record_store::~record_store() {
       delete slab->at(i).extras.load(std::memory_order_relaxed);
       slab->at(i).~fiber_record();
     }
+    fiber::leak_check_forgets(slab, record_slab::bytes);
     ::munmap(slab, record_slab::bytes);
   }
 }

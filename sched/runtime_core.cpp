@@ -205,6 +205,7 @@ fiber_record& runtime_core::spawn(spawn_options&& o, const spawn_request& r) {
   f.started = false;
   f.first_joiner = nullptr;
   f.shields = 0;
+  f.scopes = 0;
   f.how = task_ending::none;
   f.number.store(
       w != nullptr ? w->next_number() : next_number.fetch_add(1, std::memory_order_relaxed),
@@ -419,7 +420,10 @@ void runtime_core::cancel_all() noexcept {
     std::uint32_t n = f.references.load(std::memory_order_relaxed);
     while (n != 0)  // a record whose last reference goes now has ended
       if (f.references.compare_exchange_weak(n, n + 1, std::memory_order_acquire)) {
-        if (!f.done()) request_cancellation(f, shutting_down);
+        if (!f.done()) {
+          request_cancellation(f, shutting_down);
+          request_stop(f);
+        }
         release(f);
         break;
       }

@@ -68,20 +68,12 @@ bool join(fiber_record& f, clock::time_point deadline, bool cancellable) {
 
 bool cancel(fiber_record& f, std::string_view reason) noexcept {
   if (f.done()) return false;
-  if (!reason.empty()) {
-    try {
-      fiber_extras& e = extras_of(f);
-      std::string text(reason);
-      e.lock.lock();
-      if (!std::exchange(e.has_reason, true)) e.reason.swap(text);
-      e.lock.unlock();
-    } catch (...) {  // for want of memory it is cancelled without a reason
-    }
-  }
+  note_reason(f, reason);
   record_store& store = *record_slab::of(f).store;
   const sender counted(store);
   if (runtime_core* core = store.owner.load(std::memory_order_seq_cst))
     core->request_cancellation(f, cancel_requested);
+  request_stop(f);
   return true;
 }
 

@@ -4,6 +4,7 @@
 #include <coir/sched/cancellation.hpp>
 #include <coir/sched/host.hpp>
 
+#include "delivery.hpp"
 #include "fiber_extras.hpp"
 #include "worker.hpp"
 
@@ -69,7 +70,7 @@ void set_name(std::string name) {
 
 bool cancel_requested() noexcept {
   sched::fiber_record* f = sched::this_record();
-  return f != nullptr && (f->attention.load(std::memory_order_acquire) & sched::strikes) != 0;
+  return f != nullptr && sched::delivery::pending(*f);
 }
 
 void check_cancelled() {
@@ -78,11 +79,21 @@ void check_cancelled() {
 
 bool uncancel() noexcept {
   sched::fiber_record* f = sched::this_record();
-  if (f == nullptr) return false;
-  const std::uint32_t before =
-      f->attention.fetch_and(~std::uint32_t{sched::cancel_requested}, std::memory_order_acq_rel);
-  sched::take_reason(*f);
-  return (before & sched::cancel_requested) != 0;
+  return f != nullptr && sched::delivery::take_back(*f);
+}
+
+std::stop_token stop_token() {
+  sched::fiber_record* f = sched::this_record();
+  if (f == nullptr) return {};
+  sched::fiber_extras& e = sched::extras_of(*f);
+  std::stop_source fresh;
+  e.lock.lock();
+  if (!e.stop) e.stop.emplace(std::nostopstate);
+  if (!e.stop->stop_possible() || e.stop->stop_requested()) e.stop->swap(fresh);
+  std::stop_token token = e.stop->get_token();
+  e.lock.unlock();
+  if (sched::delivery::pending(*f)) sched::request_stop(*f);
+  return token;
 }
 
 std::size_t stack_used() noexcept {

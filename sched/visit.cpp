@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "alarm.hpp"
 #include "runtime_core.hpp"
 
 namespace coir::sched {
@@ -37,7 +38,7 @@ void visit::take_cancels(worker& of) noexcept {
     // The wait first, then the flag: if the flag was taken meanwhile, the wait is another one, and
     // the claim loses.
     const auto wait = w->claim.look();
-    const bool asked = (w->attention.load(std::memory_order_acquire) & strikes) != 0;
+    const bool asked = strikes_now(w->attention.load(std::memory_order_acquire));
     const bool owner = &of == &by_;
     if (w->home.load(std::memory_order_relaxed) != &of) {
       again(*w, nullptr);
@@ -76,7 +77,8 @@ void visit::take_timers(worker& of, clock::time_point now) noexcept {
     const timer_heap::due d = of.timers_.pop_due(now);
     if (d.who == nullptr) break;
     if (d.who->claim.claim(d.generation, outcome::timed_out)) {
-      ready_.push(*d.who);
+      const bool clock = (d.who->attention.load(std::memory_order_relaxed) & alarm_clock) != 0;
+      (clock ? alarms_ : ready_).push(*d.who);
       continue;
     }
     const auto wait = d.who->claim.look();
@@ -129,6 +131,10 @@ bool visit::finish() noexcept {
   while (request* r = handled_) {
     handled_ = r->inbox_next;
     r->handled(*r);
+  }
+  while (waiter* w = alarms_.pop()) {
+    auto& a = static_cast<alarm&>(*w);
+    a.strike(a, by_);
   }
   return found;
 }

@@ -24,13 +24,12 @@ class visit {
   bool finish() noexcept;
 
  private:
-  // Cancellations that are dealt with in one visit; the others stay in their box.
-
   void again(waiter&, worker* into) noexcept;
 
   worker& by_;
   ready_list ready_;
   ready_list arrived_;  // claimed elsewhere, or stolen
+  ready_list alarms_;   // that have struck
   // References to give up. No list: a waiter whose message is done with may be in an inbox again.
   waiter* forwarded_ = nullptr;  // cancellations for another home, linked by cancel_next
   request* handled_ = nullptr;

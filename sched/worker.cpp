@@ -7,6 +7,7 @@
 
 #include "fatal.hpp"
 #include "fiber_end.hpp"
+#include "fiber_extras.hpp"
 #include "runtime_core.hpp"
 
 namespace coir::sched {
@@ -88,6 +89,7 @@ void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
 void worker::end_current(fiber_record& f) noexcept {
   fiber::stack* const stack = f.context.on;
   f.shields = 1;  // a request that came too late does not strike where its result is destroyed
+  forget_timeouts(f);
   waiter* const joiner = end_fiber(f);
   auto& w = static_cast<worker&>(current_host());  // a destructor may have parked
   auto* next = static_cast<fiber_record*>(joiner);
@@ -210,14 +212,20 @@ armed_timer worker::arm_locked(clock::time_point deadline, waiter& who, wait_gen
   return timer;
 }
 
+armed_timer worker::arm(clock::time_point deadline, waiter& who, wait_generation wait) noexcept {
+  gate_.enter();
+  const armed_timer timer = arm_locked(deadline, who, wait);
+  gate_.leave();
+  return timer;
+}
+
 void worker::park(waiter& who, after_switch after, clock::time_point deadline) noexcept {
   auto& f = static_cast<fiber_record&>(who);
   const auto wait = f.claim.look();
   gate_.enter();
   // Read behind the gate: a canceller's message that was handled before now is seen, one handled
   // later finds us parked.
-  if ((f.attention.load(std::memory_order_relaxed) & strikes) != 0 && wait.cancellable)
-      [[unlikely]] {
+  if (strikes_now(f.attention.load(std::memory_order_relaxed)) && wait.cancellable) [[unlikely]] {
     gate_.leave();
     f.claim.claim(wait.generation, outcome::cancelled);
     if (waiter* owed = after.run != nullptr ? after.run(after.first, after.second) : nullptr)
@@ -237,7 +245,7 @@ void worker::park_operation(waiter& who, operation& op, clock::time_point deadli
   const auto wait = f.claim.look();
   gate_.enter();
   f.operating = &op;
-  if ((f.attention.load(std::memory_order_relaxed) & strikes) != 0 && wait.cancellable) [[unlikely]]
+  if (strikes_now(f.attention.load(std::memory_order_relaxed)) && wait.cancellable) [[unlikely]]
     stop(f, operation::stop::cancellation);
   armed_timer timer;
   if (deadline != never) timer = arm_locked(deadline, f, wait.generation);
@@ -356,8 +364,7 @@ bool worker::join_unstarted(fiber_record& f, fiber_record& joiner, wait_reason w
   // the run-next slot.
   const bool here = !f.starving.load(std::memory_order_acquire) &&
                     f.home.load(std::memory_order_relaxed) == this && !f.started && !f.done();
-  if (!here || (joiner.attention.load(std::memory_order_relaxed) & strikes) != 0 ||
-      !bind_locked(f)) {
+  if (!here || strikes_now(joiner.attention.load(std::memory_order_relaxed)) || !bind_locked(f)) {
     gate_.leave();
     return false;
   }

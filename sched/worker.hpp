@@ -33,6 +33,7 @@ class worker final : public host, private fiber::carrier {
   // -------------------------------------------------------------------------------------------
   void unpark(waiter&) noexcept override;
   void post(request&) noexcept override;
+  void abandon_timer(const armed_timer& t) noexcept { timers_.abandon(t); }
   void drop_messages() noexcept;             // of a worker whose thread has ended
   void post_cancel(fiber_record&) noexcept;  // a reference goes with it
   void interrupt() noexcept { io->interrupt(); }
@@ -69,6 +70,8 @@ class worker final : public host, private fiber::carrier {
   void park(waiter&, after_switch, clock::time_point deadline) noexcept override;
   void park_operation(waiter&, operation&, clock::time_point deadline) noexcept override;
   void make_room_for_deadline() override;
+  armed_timer arm(clock::time_point, waiter&, wait_generation) noexcept;  // room has been made
+  void disarm(worker& armed_at, const armed_timer&, const waiter& of) noexcept;
   void yield() noexcept override;
   std::uint64_t next_number() noexcept {  // an id for a new fiber
     if (number_ == numbers_end_) take_numbers();
@@ -115,7 +118,6 @@ class worker final : public host, private fiber::carrier {
   void adopt(fiber_record&) noexcept;    // becomes its home
   void take_in(ready_list&) noexcept;
   armed_timer arm_locked(clock::time_point, waiter&, wait_generation);
-  void disarm(worker& armed_at, const armed_timer&, const waiter& of) noexcept;
   void stop(waiter&, operation::stop) noexcept;
 
   // The loop.
@@ -174,7 +176,7 @@ class worker final : public host, private fiber::carrier {
   std::atomic<bool> asleep_{false};
   std::atomic<bool> waits_for_io_{false};      // while asleep
   std::atomic<std::size_t> stacks_asleep_{0};  // cached, while asleep; 0 while awake
-  std::uint64_t turns_seen_ = 0;           // the sentinel's
+  std::uint64_t turns_seen_ = 0;               // the sentinel's
 
   // Pushed to by anybody, taken behind the gate.
   alignas(64) basic_inbox<request, &request::inbox_next> requests_;

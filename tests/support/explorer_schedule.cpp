@@ -135,8 +135,8 @@ void engine::reschedule(bool can_go_on) {
     list_alternatives(can_go_on, just_drained);
     if (alternatives_.empty()) {
       if (grant_idle_turn()) continue;
-      const auto blocked = stuck_message();
-      if (!blocked.empty()) fail(blocked);
+      auto blocked = stuck_message();
+      if (!blocked.empty()) fail(std::move(blocked));  // this frame is never left
       return switch_to(nobody);
     }
     const int price = can_go_on ? 1 : 0;

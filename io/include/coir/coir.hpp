@@ -14,6 +14,7 @@
 #include <coir/sched/runtime.hpp>
 #include <coir/sched/task.hpp>
 #include <coir/sched/this_fiber.hpp>
+#include <coir/sched/timeout.hpp>
 #include <coir/sync/condition_variable.hpp>
 #include <coir/sync/counting_semaphore.hpp>
 #include <coir/sync/event.hpp>

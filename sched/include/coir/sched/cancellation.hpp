@@ -14,6 +14,7 @@ inline void cancellation_point(waiter& w) {
 }
 
 // Whether a wait that begins now may be ended by cancellation: what to give to claim_word::begin.
+// In a shield it may, by the scopes inside.
 bool may_be_cancelled(const waiter&) noexcept;
 
 // Delivers the pending cancellation, after a wait that it ended.

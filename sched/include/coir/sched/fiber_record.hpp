@@ -48,15 +48,16 @@ struct fiber_record : waiter {
   spin_lock join_lock;                       // for the other joiners and the step to done
   std::atomic<std::uint32_t> references{0};  // of the result: the fiber until its end, handles
   std::atomic<std::uint32_t> holds{0};       // of the record: all references together, messages
+  std::uint32_t stack_pages = 0;
   wait_queue joiners;
   std::atomic<fiber_extras*> extras{nullptr};  // what few fibers have: a name, a reason
 
   std::atomic<std::uint32_t> life{0};    // generation << 1 | live; see above
+  std::uint16_t shields = 0;             // not 0: no cancellation strikes, at its start and end
+  std::uint16_t scopes = 0;              // open timeouts, shields, groups and guards
   std::atomic<std::uint64_t> number{0};  // the fiber's id
-  std::uint32_t stack_pages = 0;
-  std::uint16_t shields = 0;            // cancellation waits while it is not 0
-  std::atomic<bool> error_seen{false};  // somebody has read, or will report, how it ended
-  std::atomic<bool> starving{false};    // waits for a stack; cleared by whoever has become its home
+  std::atomic<bool> error_seen{false};   // somebody has read, or will report, how it ended
+  std::atomic<bool> starving{false};  // waits for a stack; cleared by whoever has become its home
 
   fiber_id id() const noexcept { return fiber_id(number.load(std::memory_order_relaxed)); }
   bool done() const noexcept { return state.load(std::memory_order_acquire) == task_state::done; }

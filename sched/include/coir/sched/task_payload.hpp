@@ -14,6 +14,8 @@
 
 namespace coir::sched {
 
+bool is_own(const cancelled&, const fiber_record&) noexcept;  // thrown for that fiber
+
 // A function with its arguments, decayed, invoked once, as rvalues.
 template <class F, class... A>
 struct bound {
@@ -124,7 +126,7 @@ struct task_kind {
       } else
         new (&p.value) T(p.run());
     } catch (const cancelled& c) {
-      how = c.fiber() == f.id() ? task_ending::cancelled : task_ending::error;
+      how = is_own(c, f) ? task_ending::cancelled : task_ending::error;
       p.error = std::current_exception();
     } catch (...) {
       how = task_ending::error;

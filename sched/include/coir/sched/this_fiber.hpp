@@ -3,6 +3,7 @@
 #pragma once
 #include <chrono>
 #include <cstddef>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -38,6 +39,10 @@ bool cancel_requested() noexcept;  // a request that has not been thrown
 void check_cancelled();            // throws it, if it may strike now
 bool uncancel() noexcept;  // takes back a request that has not been thrown, but shutdown's; whether
                            // there was one
+
+// Stops when the fiber is next asked to end; has stopped if a request is pending. For code that
+// speaks std::stop_token. Its callbacks run where the request is made, or on a fiber of their own.
+std::stop_token stop_token();
 
 // Bytes. In use here and now; with options::measure_stacks, the most since this fiber began.
 std::size_t stack_used() noexcept;

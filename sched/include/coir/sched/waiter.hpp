@@ -34,11 +34,22 @@ enum class wait_kind : std::uint8_t {
 // What others want of a fiber, as bits of waiter::attention. A fiber looks at the word at each
 // blocking call.
 enum attention : std::uint32_t {
-  cancel_requested = 1,  // a request that has not been thrown
+  cancel_requested = 1,  // a request from outside that has not been thrown
   shutting_down = 2,     // the runtime ends: cancellation strikes again and again
   cancel_posted = 4,     // the waiter is in an inbox of cancellations, which holds a reference
-  strikes = cancel_requested | shutting_down,
+  scope_requested = 8,   // one of the fiber's own scopes asks, and no shield lies between
+  shielded = 16,         // what was asked from outside of the innermost shield waits
+  timed = 32,            // a timeout is open, so a blocking call looks at the clock
+  alarm_clock = 64,      // always: this is no fiber, but something else with a deadline
+  strikes = cancel_requested | shutting_down | scope_requested,
 };
+
+// Whether a request may strike at a blocking call now. The bits that it reads are set by anybody
+// (scope_requested under the lock of the fiber's extras) and taken back by the fiber alone.
+inline bool strikes_now(std::uint32_t attention) noexcept {
+  return (attention & ((attention & shielded) != 0 ? std::uint32_t{scope_requested} : strikes)) !=
+         0;
+}
 
 // Lives until its runtime (a thread's: the process) ends and is used again for other fibers, so
 // that late claimers and walkers may always look.

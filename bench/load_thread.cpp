@@ -134,10 +134,10 @@ void load_thread::count(entry& e) noexcept {
 
 void load_thread::lost(entry& e) {
   count(e);
-  add(failed_, 1u);
   if (!e.connecting) add(connected_, 0u - 1u);
   std::lock_guard held(mutex_);
   if (first_failure_.empty()) first_failure_ = e.connection.failure();
+  add(failed_, 1u);  // who sees it finds the reason
 }
 
 // Whether the thread has been asked to stop, and nothing more is due or will be waited for.

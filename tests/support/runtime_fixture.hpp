@@ -80,7 +80,12 @@ inline std::size_t entries_of(const char* directory) {
   return n;
 }
 inline std::size_t open_descriptors() { return entries_of("/proc/self/fd"); }
-inline std::size_t running_threads() { return entries_of("/proc/self/task"); }
+inline std::size_t running_threads() {
+  // With the first thread of a process ThreadSanitizer starts one of its own.
+  static const bool first_thread_made = (std::thread([] {}).join(), true);
+  static_cast<void>(first_thread_made);
+  return entries_of("/proc/self/task");
+}
 
 // On a plain thread. Looks again and again; false: not within the limit.
 template <class Predicate>
@@ -229,9 +234,6 @@ class runtime_test : public ::testing::TestWithParam<setting> {
   // Made at first use, with opts and stacks as they are then.
   runtime& rt() {
     if (runtime_ == nullptr) {
-      // With the first thread of a process ThreadSanitizer starts one of its own.
-      static const bool first_thread_made = (std::thread([] {}).join(), true);
-      static_cast<void>(first_thread_made);
       descriptors_ = open_descriptors();
       threads_ = running_threads();
       runtime_ = make_runtime(opts, GetParam().with == drivers::futex ? nullptr : &io, stacks);

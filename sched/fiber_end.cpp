@@ -1,14 +1,55 @@
 #include "fiber_end.hpp"
 
 #include <future>
+#include <memory>
+#include <utility>
 
 #include <coir/sched/host.hpp>
+#include <coir/sched/task_handle.hpp>
 
+#include "end_watch.hpp"
 #include "fiber_extras.hpp"
 #include "record_store.hpp"
 #include "runtime_core.hpp"
 
 namespace coir::sched {
+
+namespace {
+
+// Lock held. Those who wait for the end, claimed and to be woken; those who watch for it are told.
+void take_joiners_locked(fiber_record& f, ready_list& joiners,
+                         const runtime_core* not_of) noexcept {
+  while (wait_node* n = f.joiners.front()) {
+    f.joiners.erase(*n);
+    if (n->who == nullptr) {
+      if (waiter* w = static_cast<end_watch*>(n)->tell()) joiners.push(*w);
+      continue;
+    }
+    // Fibers of a runtime that abandons them never run again.
+    const host* home = n->who->home.load(std::memory_order_relaxed);
+    const bool theirs = not_of != nullptr && home->kind == host_kind::worker &&
+                        &static_cast<const worker*>(home)->core == not_of;
+    if (!theirs && n->who->claim.claim(n->generation, outcome::granted)) joiners.push(*n->who);
+  }
+}
+
+end_callback* take_callbacks_locked(fiber_record& f) noexcept {
+  fiber_extras* e = f.extras.load(std::memory_order_relaxed);
+  return e != nullptr ? std::exchange(e->callbacks, nullptr) : nullptr;
+}
+
+void call(end_callback* first, fiber_record& f) noexcept {
+  while (first != nullptr) {
+    const std::unique_ptr<end_callback> c(std::exchange(first, first->next));
+    try {
+      c->call();
+    } catch (...) {
+      report_error(*record_slab::of(f).store, std::current_exception(), f);
+    }
+  }
+}
+
+}  // namespace
 
 waiter* end_fiber(fiber_record& f) noexcept {
   waiter* const first = f.first_joiner;
@@ -16,35 +57,66 @@ waiter* end_fiber(fiber_record& f) noexcept {
   ready_list joiners;
   f.join_lock.lock();
   // One that was abandoned and comes back all the same: those who asked have been told already.
-  if (f.ending.load(std::memory_order_relaxed) != task_ending::abandoned)
-    f.ending.store(f.how, std::memory_order_relaxed);
+  const bool late = f.ending.load(std::memory_order_relaxed) == task_ending::abandoned;
+  if (!late) f.ending.store(f.how, std::memory_order_relaxed);
   f.state.store(task_state::done, std::memory_order_release);
-  while (waiter* w = f.joiners.claim_first()) joiners.push(*w);
+  take_joiners_locked(f, joiners, nullptr);
+  end_callback* const callbacks = take_callbacks_locked(f);
   f.join_lock.unlock();
+  if (callbacks != nullptr) [[unlikely]]
+    call(callbacks, f);
   while (waiter* w = joiners.pop()) wake(*w);
+  if (f.functions->ended != nullptr && !late) f.functions->ended(f);
   release(f);
   return first != nullptr && first->claim.claim(joined, outcome::granted) ? first : nullptr;
 }
 
 void break_promise(fiber_record& f, const runtime_core& of) noexcept {
   ready_list joiners;
+  end_callback* callbacks = nullptr;
   f.join_lock.lock();
-  if (!f.done()) {
+  const bool lives = !f.done();
+  if (lives) {
     retain(f);  // for ever
     f.ending.store(task_ending::abandoned, std::memory_order_relaxed);
     f.error_seen.store(true, std::memory_order_relaxed);
     f.state.store(task_state::done, std::memory_order_release);
-    while (wait_node* n = f.joiners.front()) {
-      f.joiners.erase(*n);
-      // Fibers of this runtime are abandoned as well.
-      const host* home = n->who->home.load(std::memory_order_relaxed);
-      const bool ours =
-          home->kind == host_kind::worker && &static_cast<const worker*>(home)->core == &of;
-      if (!ours && n->who->claim.claim(n->generation, outcome::granted)) joiners.push(*n->who);
-    }
+    take_joiners_locked(f, joiners, &of);
+    callbacks = take_callbacks_locked(f);
   }
   f.join_lock.unlock();
+  call(callbacks, f);
   while (waiter* w = joiners.pop()) wake(*w);
+}
+
+callback_id add_end_callback(fiber_record& f, std::function<void()> call) {
+  fiber_extras& e = extras_of(f);
+  auto made = std::make_unique<end_callback>(end_callback{nullptr, 0, std::move(call)});
+  f.join_lock.lock();
+  const std::uint64_t id = made->id = ++e.last_callback;
+  if (!f.done()) {
+    end_callback** at = &e.callbacks;
+    while (*at != nullptr) at = &(*at)->next;
+    *at = made.release();
+  }
+  f.join_lock.unlock();
+  if (made != nullptr) sched::call(made.release(), f);
+  return callback_id(id);
+}
+
+bool remove_end_callback(fiber_record& f, callback_id id) noexcept {
+  fiber_extras* e = f.extras.load(std::memory_order_acquire);
+  if (e == nullptr) return false;
+  std::unique_ptr<end_callback> gone;
+  f.join_lock.lock();
+  for (end_callback** at = &e->callbacks; *at != nullptr; at = &(*at)->next)
+    if ((*at)->id == id.value()) {
+      gone.reset(*at);
+      *at = gone->next;
+      break;
+    }
+  f.join_lock.unlock();
+  return gone != nullptr;
 }
 
 void release(fiber_record& f) noexcept {

@@ -42,6 +42,7 @@ struct fiber_extras {
   } timeouts;
 
   end_callback* callbacks = nullptr;  // under the record's join_lock
+  std::uint64_t last_callback = 0;    // the same
 
   void clear() noexcept;
 };

@@ -37,6 +37,8 @@ std::string text_of(wait_kind kind, std::uint64_t id) {
       return "semaphore";
     case wait_kind::join:
       return with("join", " of fiber ");
+    case wait_kind::group:
+      return "task_group";
     case wait_kind::stack:
       return "a stack";
     case wait_kind::read:

@@ -332,6 +332,11 @@ void print_unhandled(const std::exception_ptr& error, const fiber_record& f) noe
 void report_unhandled(record_store& store, const std::exception_ptr& error,
                       fiber_record& f) noexcept {
   f.error_seen.store(true, std::memory_order_relaxed);
+  report_error(store, error, f);
+}
+
+void report_error(record_store& store, const std::exception_ptr& error,
+                  const fiber_record& f) noexcept {
   const sender counted(store);
   if (runtime_core* core = store.owner.load(std::memory_order_seq_cst))
     core->unhandled(error, f);

@@ -109,6 +109,7 @@ class runtime_core {
 
 // An error that left a fiber and that nobody waits for. Any thread; the runtime may be gone.
 void report_unhandled(record_store&, const std::exception_ptr&, fiber_record&) noexcept;
+void report_error(record_store&, const std::exception_ptr&, const fiber_record&) noexcept;
 void print_unhandled(const std::exception_ptr&, const fiber_record&) noexcept;
 
 }  // namespace coir::sched

@@ -120,6 +120,12 @@ void strike(alarm& a, worker& by) noexcept {
 fiber_extras::timeout_alarm::timeout_alarm(fiber_record& f) noexcept
     : alarm(&sched::strike), of(f) {}
 
+void count_scope(int more) noexcept {
+  const worker* w = worker_here();
+  fiber_record* f = w != nullptr ? w->current() : nullptr;
+  if (f != nullptr) f->scopes = static_cast<std::uint16_t>(f->scopes + more);
+}
+
 bool on_fiber() noexcept {
   const worker* w = worker_here();
   return w != nullptr && w->current() != nullptr;

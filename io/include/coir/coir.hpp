@@ -10,11 +10,15 @@
 #include <coir/sched/cancelled.hpp>
 #include <coir/sched/clock.hpp>
 #include <coir/sched/fiber_id.hpp>
+#include <coir/sched/gather.hpp>
 #include <coir/sched/options.hpp>
+#include <coir/sched/result.hpp>
 #include <coir/sched/runtime.hpp>
 #include <coir/sched/task.hpp>
+#include <coir/sched/task_group.hpp>
 #include <coir/sched/this_fiber.hpp>
 #include <coir/sched/timeout.hpp>
+#include <coir/sched/wait.hpp>
 #include <coir/sync/condition_variable.hpp>
 #include <coir/sync/counting_semaphore.hpp>
 #include <coir/sync/event.hpp>

@@ -24,6 +24,7 @@ struct task_functions {
       fiber_record&) noexcept;  // calls the function and keeps its result; destroys the function
   void (*drop)(fiber_record&) noexcept;     // destroys a function that will never run
   void (*destroy)(fiber_record&) noexcept;  // destroys the result; at the last release
+  void (*ended)(fiber_record&) noexcept;    // tells its group, once it is done; null: none
 };
 
 enum class task_ending : std::uint8_t { none, value, error, cancelled, abandoned };

@@ -94,15 +94,26 @@ task_payload<T>& payload_of(fiber_record& f) noexcept {
 
 inline constexpr std::size_t inline_payload = 480;
 
-template <class T, class B>
+// What a task that is nobody's child has more than others: nothing.
+struct no_group {
+  void enter(fiber_record&) noexcept {}
+  void ended() noexcept {}
+};
+
+template <class T, class B, class Member = no_group>
 struct task_kind {
   using function =
       std::conditional_t<sizeof(B) <= inline_payload && alignof(B) <= payload_alignment, B,
                          boxed<B>>;
   struct payload : task_payload<T> {
     template <class... P>
-    explicit payload(P&&... parts) : run(std::forward<P>(parts)...) {}
+    explicit payload(Member&& m, P&&... parts)
+        : member(std::move(m)), run(std::forward<P>(parts)...) {
+      member.enter(
+          *reinterpret_cast<fiber_record*>(reinterpret_cast<std::byte*>(this) - payload_offset));
+    }
     ~payload() {}
+    [[no_unique_address]] Member member;
     union {
       function run;  // alive until it has run or was dropped
     };
@@ -141,10 +152,14 @@ struct task_kind {
   static void destroy(fiber_record& f) noexcept {
     payload& p = of(f);
     if (f.how == task_ending::value) std::destroy_at(&p.value);
+    std::destroy_at(&p.member);
     std::destroy_at(&p.error);
   }
 
-  static constexpr task_functions functions{&run, &drop, &destroy};
+  static void ended(fiber_record& f) noexcept { of(f).member.ended(); }
+
+  static constexpr task_functions functions{&run, &drop, &destroy,
+                                            std::is_same_v<Member, no_group> ? nullptr : &ended};
 };
 
 }  // namespace coir::sched

@@ -20,6 +20,7 @@ enum class wait_kind : std::uint8_t {
   event,
   semaphore,
   join,
+  group,
   stack,  // id: owner's fiber, or 0
   read,
   write,

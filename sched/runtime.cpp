@@ -39,6 +39,8 @@ std::string text_of(wait_kind kind, std::uint64_t id) {
       return with("join", " of fiber ");
     case wait_kind::group:
       return "task_group";
+    case wait_kind::offload:
+      return "offload";
     case wait_kind::stack:
       return "a stack";
     case wait_kind::read:
@@ -90,6 +92,9 @@ runtime::~runtime() {
   if (core_->hogs() != 0)
     std::fprintf(stderr, "coir: ~runtime leaves %zu workers behind whose fiber never returned\n",
                  core_->hogs());
+  if (const unsigned left = core_->offloads.threads(); left != 0)
+    std::fprintf(
+        stderr, "coir: ~runtime leaves %u threads of offload() behind that never returned\n", left);
   // What was abandoned may still be found by a late wake or completion: it stays, and reachable.
   static std::mutex mutex;
   static auto& kept = *new std::vector<std::unique_ptr<sched::runtime_core>>;
@@ -102,8 +107,10 @@ void runtime::shutdown() {
   if (core_->abandoned()) return;  // before: nothing more to do
   core_->shutdown(sched::deadline_after(core_->opts.shutdown_limit), [this] {
     dump(std::cerr);
-    sched::fatal("%zu fibers ignore cancellation, and options::shutdown_limit has passed",
-                 fibers().size());
+    sched::fatal(
+        "%zu fibers ignore cancellation, %u threads of offload() still run, and "
+        "options::shutdown_limit has passed",
+        fibers().size(), core_->offloads.threads());
   });
 }
 
@@ -133,6 +140,7 @@ runtime_metrics runtime::metrics() const {
   m.stacks_in_use = stacks.stacks_in_use;
   m.stacks_cached = stacks.stacks_cached;
   m.stack_slabs = stacks.slabs;
+  m.blocking_threads = core_->offloads.threads();
   m.fibers_without_stack = core_->starving.size();
   return m;
 }

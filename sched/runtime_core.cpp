@@ -74,7 +74,8 @@ runtime_core::runtime_core(options o, parts p, runtime& of)
       owner(of),
       stacks(made_of.stacks),
       records(*new record_store),
-      idle(opts.workers != 0 ? opts.workers : usable_processors()) {
+      idle(opts.workers != 0 ? opts.workers : usable_processors()),
+      offloads(opts.blocking_threads) {
   struct give_up {  // the store is no member that destroys itself
     runtime_core* core;
     ~give_up() {
@@ -88,6 +89,8 @@ runtime_core::runtime_core(options o, parts p, runtime& of)
   if (opts.workers > 1024)
     throw std::invalid_argument("coir: options::workers is " + std::to_string(opts.workers) +
                                 "; at most 1024 make sense");
+  if (opts.blocking_threads == 0)
+    throw std::invalid_argument("coir: options::blocking_threads is 0; offload() needs one");
   // Throws for a size that no stack can have.
   default_stack_pages_ =
       static_cast<std::uint32_t>(fiber::stack_pool::rounded(opts.stack_size) / 4096);
@@ -191,6 +194,7 @@ fiber_record& runtime_core::spawn(spawn_options&& o, const spawn_request& r) {
   if (in_forked_child()) [[unlikely]]
     throw std::logic_error("coir: a runtime does not survive fork(2): make one in the child");
   worker* w = this_worker();
+  if (r.until != nullptr) w->make_room_for_deadline();
   fiber_record& f = w != nullptr ? w->allocate(size_class) : records.allocate(size_class);
   try {
     r.construct(f.payload(), r.argument);
@@ -221,11 +225,11 @@ fiber_record& runtime_core::spawn(spawn_options&& o, const spawn_request& r) {
   f.life.store(f.life.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // live
   if (!o.name.empty()) [[unlikely]]
     name_new(f, std::move(o.name));
-  start(f, w);
+  start(f, w, r.until);
   return f;
 }
 
-void runtime_core::start(fiber_record& f, worker* w) {
+void runtime_core::start(fiber_record& f, worker* w, deferral* until) {
   if (w != nullptr) {
     w->counts.add(w->counts.spawned);
     std_atomics::light_fence();  // counted, then looked; shutdown refuses, then counts behind a
@@ -244,7 +248,9 @@ void runtime_core::start(fiber_record& f, worker* w) {
     fiber_ended();  // the last one may have ended meanwhile, and have counted this one
     throw std::logic_error("coir: spawn on a runtime that has been shut down");
   }
-  if (w != nullptr)
+  if (until != nullptr)
+    w->put_off(f, *until);
+  else if (w != nullptr)
     w->start(f);
   else
     enqueue(f);
@@ -455,6 +461,7 @@ bool runtime_core::shutdown(clock::time_point limit, const std::function<void()>
     else
       abandoned_ = !changed_.wait_until(lock, limit, all_ended);
   }
+  if (!abandoned_ && !offloads.stop(limit)) abandoned_ = true;  // 4
   if (abandoned_) return late(), abandon(), false;
   leaving.store(true, std::memory_order_seq_cst);  // 6
   std_atomics::heavy_fence();

@@ -17,6 +17,7 @@
 #include "fork_guard.hpp"
 #include "idle_set.hpp"
 #include "injector.hpp"
+#include "offload_pool.hpp"
 #include "record_store.hpp"
 #include "worker.hpp"
 
@@ -67,6 +68,7 @@ class runtime_core {
   injector injected;
   injector starving;         // tasks that wait for a stack of the usual size
   injector starving_others;  // and of other sizes
+  offload_pool offloads;
   std::vector<std::unique_ptr<worker>> workers;
   std::string reactor_name, reactor_reason;
   std::atomic<std::uint64_t> spawned_outside{0};
@@ -79,7 +81,7 @@ class runtime_core {
   std::atomic<unsigned> sentinel{idle_set::nobody};  // the sleeper that looks after hogs
 
  private:
-  void start(fiber_record&, worker*);
+  void start(fiber_record&, worker*, deferral*);
   void name_new(fiber_record&, std::string name);
   bool wake_one_with_stacks() noexcept;
   void start_workers();

@@ -353,6 +353,26 @@ void worker::start(fiber_record& f) noexcept {
   notify();
 }
 
+// A task that has not started waits like a fiber that sleeps, but for its stack.
+void worker::put_off(fiber_record& f, deferral& until) noexcept {
+  f.home.store(this, std::memory_order_relaxed);
+  std_atomics::fence();  // a canceller that has not seen this home is seen below
+  until.where = this;
+  f.waits_for_id.store(static_cast<std::uint64_t>(until.at.time_since_epoch().count()),
+                       std::memory_order_relaxed);
+  f.waits_for.store(wait_kind::sleep, std::memory_order_relaxed);
+  gate_.enter();
+  until.wait = f.claim.begin();
+  if (strikes_now(f.attention.load(std::memory_order_relaxed))) {
+    f.claim.claim(until.wait, outcome::cancelled);
+    push_locked(f);
+  } else {
+    f.state.store(task_state::parked, std::memory_order_relaxed);
+    until.timer = arm_locked(until.at, f, until.wait);
+  }
+  gate_.leave();
+}
+
 // A join of a fiber that waits in this queue for its start: jumps straight to it, on the hottest
 // stack. Its end jumps back, if the joiner still waits. False: it is elsewhere, or has started;
 // nothing has happened.

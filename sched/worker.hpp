@@ -24,6 +24,14 @@ namespace coir::sched {
 class injector;
 class runtime_core;
 
+// A task that starts at a time, and not when it is spawned: parked, without a stack.
+struct deferral {
+  clock::time_point at = never;
+  worker* where = nullptr;  // in whose heap
+  wait_generation wait = 0;
+  armed_timer timer = {};
+};
+
 class worker final : public host, private fiber::carrier {
  public:
   worker(runtime_core& core, unsigned index, std::unique_ptr<driver> io);
@@ -81,7 +89,8 @@ class worker final : public host, private fiber::carrier {
   void forget_ready() noexcept;                      // by shutdown, past its limit; any thread
   fiber_record& allocate(std::uint32_t size_class);  // may throw std::bad_alloc
   void recycle(fiber_record&) noexcept;
-  void start(fiber_record&) noexcept;  // a new task, to the tail
+  void start(fiber_record&) noexcept;               // a new task, to the tail
+  void put_off(fiber_record&, deferral&) noexcept;  // room for a deadline has been made
   bool join_unstarted(fiber_record&, fiber_record& joiner, wait_reason,
                       clock::time_point deadline) noexcept;
   bool measures_stacks() const noexcept;

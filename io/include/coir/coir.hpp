@@ -11,6 +11,7 @@
 #include <coir/sched/clock.hpp>
 #include <coir/sched/fiber_id.hpp>
 #include <coir/sched/gather.hpp>
+#include <coir/sched/offload.hpp>
 #include <coir/sched/options.hpp>
 #include <coir/sched/result.hpp>
 #include <coir/sched/runtime.hpp>
@@ -18,6 +19,7 @@
 #include <coir/sched/task_group.hpp>
 #include <coir/sched/this_fiber.hpp>
 #include <coir/sched/timeout.hpp>
+#include <coir/sched/timer.hpp>
 #include <coir/sched/wait.hpp>
 #include <coir/sync/condition_variable.hpp>
 #include <coir/sync/counting_semaphore.hpp>

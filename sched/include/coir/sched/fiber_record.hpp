@@ -76,12 +76,16 @@ inline std::byte* fiber_record::payload() noexcept {
   return reinterpret_cast<std::byte*>(this) + payload_offset;
 }
 
+class worker;
+struct deferral;  // until when a task is put off
+
 // How a task is to be spawned; from spawn_options.
 struct spawn_request {
   std::size_t payload_size;
   const task_functions& functions;
   void (*construct)(std::byte* at, void* argument);
   void* argument;
+  deferral* until = nullptr;  // null: it is ready at once. Else by a worker of that runtime
 };
 
 // The last release destroys the result, so it is for fibers and threads, which may block. Any.

@@ -59,8 +59,8 @@ class nursery {
         if (in != nullptr) in->leave();
       }
     } place{this};
-    fiber_record& child = spawn_member(core_, std::move(o), group_member(*this), std::forward<F>(f),
-                                       std::forward<A>(arguments)...);
+    fiber_record& child = spawn_member(core_, std::move(o), group_member(*this), nullptr,
+                                       std::forward<F>(f), std::forward<A>(arguments)...);
     place.in = nullptr;
     if (cancelled_.load(std::memory_order_seq_cst)) sched::cancel(child, {});
     return child;

@@ -26,6 +26,7 @@ struct runtime_metrics {
   std::uint64_t io_in_flight = 0, timers = 0;  // operations and deadlines pending
   std::uint64_t stacks_in_use = 0, stacks_cached = 0, stack_slabs = 0;
   std::uint64_t fibers_without_stack = 0;  // tasks that wait for one
+  unsigned blocking_threads = 0;           // of offload()
 };
 
 // A live fiber, as it was at some moment during the call.

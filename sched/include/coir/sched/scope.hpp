@@ -36,7 +36,8 @@ struct scope {
 void open_scope(scope&, scope_kind, clock::time_point deadline, const char* call);
 void close_scope(scope&) noexcept;
 
-void count_scope(int more) noexcept;  // of the running fiber, if one runs: for what is no scope here
+// Of the running fiber, if one runs: for what is open on it and is no scope here.
+void count_scope(int more) noexcept;
 bool on_fiber() noexcept;  // whether the caller runs on a fiber of a runtime
 
 // Takes the scope's origin out of an exception that passes it. True: it was the last one.

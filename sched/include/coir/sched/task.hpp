@@ -29,10 +29,10 @@ runtime_core& core_of_this_fiber(const char* call);  // std::system_error on a p
 
 fiber_record& spawn_record(runtime_core&, spawn_options&&, const spawn_request&);
 
-// Starts a fiber; its record, with one reference.
+// Starts a fiber, or puts it off; its record, with one reference.
 template <class Member, class F, class... A>
-fiber_record& spawn_member(runtime_core& core, spawn_options options, Member member, F&& f,
-                           A&&... arguments) {
+fiber_record& spawn_member(runtime_core& core, spawn_options options, Member member,
+                           deferral* until, F&& f, A&&... arguments) {
   using function = bound<std::decay_t<F>, std::decay_t<A>...>;
   using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>;
   using kind = task_kind<result, function, Member>;
@@ -48,14 +48,14 @@ fiber_record& spawn_member(runtime_core& core, spawn_options options, Member mem
                              },
                              std::move(*static_cast<std::tuple<Member&&, F&&, A&&...>*>(from)));
                        },
-                       &given});
+                       &given, until});
 }
 
 template <class F, class... A>
 auto spawn_in(runtime_core& core, spawn_options options, F&& f, A&&... arguments) {
   using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>;
-  return task<result>(spawn_member(core, std::move(options), no_group{}, std::forward<F>(f),
-                                   std::forward<A>(arguments)...));
+  return task<result>(spawn_member(core, std::move(options), no_group{}, nullptr,
+                                   std::forward<F>(f), std::forward<A>(arguments)...));
 }
 
 }  // namespace sched

@@ -21,6 +21,7 @@ enum class wait_kind : std::uint8_t {
   semaphore,
   join,
   group,
+  offload,
   stack,  // id: owner's fiber, or 0
   read,
   write,

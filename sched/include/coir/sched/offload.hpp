@@ -1,0 +1,82 @@
+// Calls that block their thread, on threads of their own.
+#pragma once
+#include <exception>
+#include <functional>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include <coir/sched/spin_lock.hpp>
+#include <coir/sched/wait_queue.hpp>
+
+namespace coir {
+
+namespace sched {
+
+// What a thread of the pool runs. In the pool's line, or with the thread that runs it.
+struct offload_job {
+  explicit offload_job(void (*f)(offload_job&) noexcept) noexcept : run(f) {}
+  offload_job(const offload_job&) = delete;
+  offload_job& operator=(const offload_job&) = delete;
+
+  void (*const run)(offload_job&) noexcept;
+  offload_job* next = nullptr;      // under the pool's mutex
+  offload_job* previous = nullptr;  // the same
+  bool queued = false;              // the same
+};
+
+// Runs a job that lies on the caller's stack; returns when it has run. Throws cancelled if it is
+// cancelled before that begins, and then it never runs.
+struct awaited_job : offload_job {
+  using offload_job::offload_job;
+  spin_lock lock;
+  bool done = false;   // under lock
+  wait_queue waiting;  // under lock
+};
+void run_offloaded(awaited_job&);
+
+}  // namespace sched
+
+// asyncio.to_thread: runs f on a thread of the runtime's pool (options::blocking_threads at most),
+// and parks the fiber meanwhile; what f returns or throws. For code that blocks its thread or
+// computes for long. Cancelled before f begins, f never runs; later, f is waited for all the same,
+// because its captures may lie on this stack, and the cancellation comes at the next blocking call.
+// f is on no fiber: its blocking calls block that thread. Fibers only: else
+// std::system_error(operation_not_permitted).
+template <class F>
+auto offload(F&& f) {
+  using returned = std::invoke_result_t<F>;
+  using kept = std::conditional_t<
+      std::is_void_v<returned>, std::monostate,
+      std::conditional_t<std::is_reference_v<returned>, std::add_pointer_t<returned>, returned>>;
+  struct job : sched::awaited_job {
+    explicit job(F& g) noexcept : awaited_job(&job::call), function(g) {}
+    static void call(sched::offload_job& j) noexcept {
+      auto& self = static_cast<job&>(j);
+      try {
+        if constexpr (std::is_void_v<returned>)
+          std::invoke(std::forward<F>(self.function)), self.result.emplace();
+        else if constexpr (std::is_reference_v<returned>)
+          self.result.emplace(std::addressof(std::invoke(std::forward<F>(self.function))));
+        else
+          self.result.emplace(std::invoke(std::forward<F>(self.function)));
+      } catch (...) {
+        self.error = std::current_exception();
+      }
+    }
+    std::remove_reference_t<F>& function;
+    std::optional<kept> result;
+    std::exception_ptr error;
+  } j(f);
+  sched::run_offloaded(j);
+  if (j.error != nullptr) std::rethrow_exception(j.error);
+  if constexpr (std::is_void_v<returned>)
+    return;
+  else if constexpr (std::is_reference_v<returned>)
+    return std::ref(**j.result).get();
+  else
+    return std::move(*j.result);
+}
+
+}  // namespace coir

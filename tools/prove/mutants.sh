@@ -12,21 +12,24 @@ mkdir -p "$tree"
 
 [ $# -gt 0 ] || set -- $(cd "$root/tests/mutants" && ls -- *.patch | sed 's/\.patch$//')
 header() { sed -n "s/^# $2: *//p" "$root/tests/mutants/$1.patch" | sed -n 1p; }
-program_of() { # the file that a test runs, relative to the build folder
+program_of() { # the file that a test runs, relative to the build folder; two that share a name need their suite
   meson introspect "$work/build" --tests | python3 -c '
 import json, os, sys
-for t in json.load(sys.stdin):
-    if t["name"] == sys.argv[1]:
-        print(os.path.relpath(t["cmd"][0], sys.argv[2]))
-        break
+suite, _, name = sys.argv[1].rpartition(":")
+found = [t for t in json.load(sys.stdin)
+         if t["name"] == name and (not suite or suite in [s.split(":")[-1] for s in t["suite"]])]
+if len(found) == 1:
+    print(os.path.relpath(found[0]["cmd"][0], sys.argv[2]))
 ' "$1" "$work/build"
 }
-run_one() { # run_one TEST [FILTER]: builds what the test runs, runs it. 0: passes, 1: fails, 2: is not built
-  local program
+run_one() { # run_one [SUITE:]TEST [FILTER]: builds what the test runs, runs it. 0: passes, 1: fails, 2: is not built
+  local program suite=()
   program=$(program_of "$1")
-  [ -n "$program" ] || fail "no test is called '$1'"
+  [ -n "$program" ] || fail "no test is called '$1', or several are"
+  case $1 in *:*) suite=(--suite "${1%:*}") ;; esac
   ninja -C "$work/build" "$program" >"$work/log" 2>&1 || return 2
-  GTEST_FILTER=${2:-*} meson test -C "$work/build" --no-rebuild --no-suite long --timeout-multiplier 1 "$1" >>"$work/log" 2>&1 || return 1
+  GTEST_FILTER=${2:-*} meson test -C "$work/build" --no-rebuild --no-suite long --timeout-multiplier 1 \
+    ${suite[@]+"${suite[@]}"} "${1#*:}" >>"$work/log" 2>&1 || return 1
 }
 
 caught=0
@@ -35,9 +38,14 @@ declare -A sound
 for name in "$@"; do
   [ -f "$root/tests/mutants/$name.patch" ] || fail "there is no tests/mutants/$name.patch"
   read -r test filter <<<"$(header "$name" test)"
-  [ -n "$test" ] || fail "tests/mutants/$name.patch has no line '# test: NAME [GTEST FILTER]'"
+  [ -n "$test" ] || fail "tests/mutants/$name.patch has no line '# test: [SUITE:]NAME [GTEST FILTER]'"
   if [ -z "${sound[$test/$filter]:-}" ]; then
-    run_one "$test" "$filter" || { cat "$work/log" >&2; fail "$test $filter fails without any mutant"; }
+    run_one "$test" "$filter" || {
+      cat "$work/log" >&2
+      bad+=("$name")
+      echo "$name: $test $filter fails without any mutant"
+      continue
+    }
     sound[$test/$filter]=yes
   fi
   patch=$root/tests/mutants/$name.patch

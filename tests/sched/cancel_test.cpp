@@ -336,6 +336,33 @@ TEST_P(cancel_test, uncancel_takes_a_request_back) {
   EXPECT_EQ(t.get(), 1);
 }
 
+TEST_P(cancel_test, a_request_taken_back_leaves_no_reason_for_the_next) {
+  std::atomic<int> step{0};
+  const auto reach = [&](int n) {
+    while (step < n) std::this_thread::yield();
+  };
+  auto t = rt().spawn([&] {
+    step = 1;
+    reach(2);
+    EXPECT_TRUE(this_fiber::uncancel());
+    step = 3;
+    reach(4);
+    this_fiber::yield();
+  });
+  reach(1);
+  EXPECT_TRUE(t.cancel("first"));
+  step = 2;
+  reach(3);
+  EXPECT_TRUE(t.cancel("second"));
+  step = 4;
+  try {
+    t.get();
+    ADD_FAILURE() << "the second request is lost";
+  } catch (const cancelled& c) {
+    EXPECT_EQ(c.reason(), "second");
+  }
+}
+
 TEST_P(cancel_test, a_cancellation_that_names_another_fiber_is_an_error_like_any_other) {
   on_fiber([] {
     auto inner = spawn([] { event().wait(); });

@@ -1,8 +1,10 @@
 // How a runtime ends when it cannot end well: fibers that ignore cancellation, and fork(2).
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <future>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -120,6 +122,183 @@ TEST_P(end_test, a_thread_that_waits_for_an_abandoned_fiber_is_told) {
   EXPECT_EQ(told.get_future().get(), std::future_errc::broken_promise);
   waiter.join();
   how.enough = true;
+}
+
+TEST_P(end_test, a_fiber_of_another_runtime_that_waits_for_an_abandoned_one_is_told) {
+  auto& how = new_stubbornness();
+  coir::runtime other(with(GetParam()), coir::sched::make_futex_drivers());
+  auto stubborn = runtime->spawn([&how] { be_stubborn(how); });
+  while (!how.begun) std::this_thread::yield();
+  auto joiner = other.spawn([&] {
+    try {
+      stubborn.get();
+    } catch (const std::future_error& e) {
+      return e.code() == std::future_errc::broken_promise;
+    }
+    return false;
+  });
+  while (joiner.state() != coir::task_state::parked) std::this_thread::yield();
+  EXPECT_FALSE(runtime->shutdown(20ms));
+  const bool told = joiner.wait_for(10s);
+  EXPECT_TRUE(told) << "it waits on: " << (other.dump(std::cerr), "");
+  how.enough = true;
+  if (!told) joiner.cancel();
+  EXPECT_TRUE(joiner.get());
+}
+
+// Every worker is a hog's, so what has begun and ignores its cancellation waits behind one.
+TEST_P(end_test, abandoned_fibers_never_run_again) {
+  struct steps {
+    std::atomic<bool> told{false}, enough{false};
+    std::atomic<unsigned> hogging{0};
+    std::atomic<int> taken{0}, late{0}, destroyed{0};
+  };
+  static auto& all = *new std::vector<std::unique_ptr<steps>>;
+  steps& s = *all.emplace_back(std::make_unique<steps>());
+  // A lone worker's other fiber is ready when the hog comes; among more, it lets its worker search.
+  const auto step = GetParam() == 1 ? 0us : 100us;
+  auto walker = runtime->spawn([&s, step] {
+    struct guard {
+      steps& of;
+      ~guard() { ++of.destroyed; }
+    } g{s};
+    while (s.late == 0) {
+      try {
+        coir::this_fiber::sleep_for(step);
+      } catch (const coir::cancelled&) {}
+      ++(s.told ? s.late : s.taken);
+    }
+  });
+  while (s.taken == 0) std::this_thread::yield();
+  std::vector<coir::task<void>> hogs;
+  for (unsigned i = 0; i < GetParam(); ++i)
+    hogs.push_back(runtime->spawn([&s] {
+      ++s.hogging;
+      while (!s.enough) std::this_thread::yield();
+    }));
+  while (s.hogging != GetParam()) std::this_thread::yield();
+  EXPECT_FALSE(runtime->shutdown(50ms));
+  EXPECT_THROW(walker.get(), std::future_error);
+  s.told = true;
+  s.enough = true;  // the hogs' workers come back to their loops
+  const auto end = std::chrono::steady_clock::now() + 100ms;
+  while (std::chrono::steady_clock::now() < end && s.late == 0) std::this_thread::yield();
+  EXPECT_EQ(s.late.load(), 0);
+  EXPECT_EQ(s.destroyed.load(), 0);
+}
+
+// Whoever is refused last may be who has to tell that nobody is left.
+TEST_P(end_test, a_shutdown_ends_though_threads_never_cease_to_spawn) {
+  const auto argument = std::make_shared<int>(1);
+  std::atomic<std::uint64_t> ran{0}, refused{0};
+  for (int round = 0; round < 25; ++round) {
+    coir::runtime r(with(GetParam()), coir::sched::make_futex_drivers());
+    std::atomic<bool> stop{false};
+    std::atomic<int> begun{0};
+    std::vector<std::thread> crowd;
+    for (int i = 0; i < 3; ++i)
+      crowd.emplace_back([&] {
+        for (++begun; !stop;) try {
+            r.spawn([argument, &ran] { ++ran; }).detach();
+          } catch (const std::logic_error&) {
+            ++refused;
+          }
+      });
+    while (begun != 3) std::this_thread::yield();
+    auto ended = std::async(std::launch::async, [&] { r.shutdown(); });
+    if (ended.wait_for(20s) != std::future_status::ready) {
+      std::fprintf(stderr, "round %d: the shutdown hangs with %llu fibers\n", round,
+                   static_cast<unsigned long long>(r.metrics().fibers_alive));
+      std::abort();
+    }
+    stop = true;
+    for (auto& t : crowd) t.join();
+    EXPECT_EQ(r.metrics().fibers_alive, 0U);
+  }
+  std::printf("%llu spawns ran and %llu were refused\n", static_cast<unsigned long long>(ran),
+              static_cast<unsigned long long>(refused));
+  EXPECT_EQ(argument.use_count(), 1) << "arguments are left";
+}
+
+// The interrupt of a waker that was held up on its way to it: the driver has to be there.
+class slow_driver final : public coir::sched::driver {
+ public:
+  struct script {
+    std::atomic<bool> slow{false}, entered{false}, ending{false}, destroyed{false};
+    std::atomic<int> too_late{0};
+  };
+  slow_driver(std::unique_ptr<coir::sched::driver> d, script& s) : in_(std::move(d)), script_(s) {}
+  ~slow_driver() override { script_.destroyed = true; }
+  coir::sched::completion_contract contract() const noexcept override { return in_->contract(); }
+  void attach() override { in_->attach(); }
+  void detach() noexcept override { in_->detach(); }
+  void poll(coir::sched::ready_list& r) noexcept override { in_->poll(r); }
+  void wait(coir::clock::time_point d, coir::sched::ready_list& r) noexcept override {
+    in_->wait(d, r);
+  }
+  bool busy() const noexcept override { return in_->busy(); }
+  void interrupt() noexcept override {
+    script& s = script_;
+    if (!s.slow || coir::sched::current_host().kind == coir::sched::host_kind::worker || s.ending ||
+        s.entered.exchange(true))
+      return in_->interrupt();
+    while (!s.ending) std::this_thread::yield();
+    const auto end = std::chrono::steady_clock::now() + 100ms;
+    while (!s.destroyed && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    if (s.destroyed)
+      ++s.too_late;
+    else
+      in_->interrupt();
+  }
+
+ private:
+  const std::unique_ptr<coir::sched::driver> in_;
+  script& script_;
+};
+class slow_factory final : public coir::sched::driver_factory {
+ public:
+  explicit slow_factory(slow_driver::script& s) : script_(s) {}
+  std::unique_ptr<coir::sched::driver> make() override {
+    return std::make_unique<slow_driver>(in_->make(), script_);
+  }
+  const char* name() const noexcept override { return "slow"; }
+  const char* reason() const noexcept override { return "a test wants it"; }
+
+ private:
+  std::unique_ptr<coir::sched::driver_factory> in_ = coir::sched::make_futex_drivers();
+  slow_driver::script& script_;
+};
+
+TEST(slow_waker, a_runtime_waits_for_wakers_that_are_on_their_way_to_the_interrupt) {
+  slow_driver::script s;
+  coir::event e;
+  std::thread waker;
+  {
+    coir::runtime r(with(2), coir::sched::parts(std::make_unique<slow_factory>(s)));
+    std::atomic<bool> busy{true};
+    auto hog = r.spawn([&] {
+      while (busy) coir::this_fiber::yield();  // who takes the woken one up
+    });
+    auto woken = r.spawn([&] { e.wait(); });
+    while (woken.state() != coir::task_state::parked) std::this_thread::yield();
+    s.slow = true;
+    waker = std::thread([&] {
+      // Somebody asleep has to be there to be interrupted.
+      while (!s.entered) {
+        e.set();
+        if (!s.entered) r.spawn([] {}).detach();
+        std::this_thread::sleep_for(1ms);
+        if (s.ending) break;
+      }
+    });
+    while (!s.entered) std::this_thread::yield();
+    woken.wait();
+    busy = false;
+    hog.wait();
+    s.ending = true;
+  }
+  waker.join();
+  EXPECT_EQ(s.too_late.load(), 0) << "the runtime went away under a waker";
 }
 
 TEST(end_death, past_shutdown_limit_the_process_ends_and_names_the_fibers) {

@@ -5,6 +5,8 @@
 
 #include <system_error>
 
+#include <sys/resource.h>
+
 #include "runtime_fixture.hpp"
 
 namespace coir::testing {
@@ -177,6 +179,37 @@ TEST(starvation_of_giants, one_that_wants_more_than_there_is_fails_though_small_
     return failed > 0 && failed + ran == 140 ? 0 : 1;
   });
   EXPECT_EQ(status, 0) << (status < 0 ? "it never ended" : "");
+}
+
+// In a process of its own, for its limit. The arguments are destroyed where they may wait: on the
+// stack that is kept for that.
+TEST(starvation_of_giants, stacks_of_16_gib_of_which_there_is_not_one_end_with_not_enough_memory) {
+  if (sanitized) GTEST_SKIP() << "a sanitizer's shadow does not fit below the limit";
+  for (const unsigned workers : {1U, 2U, 4U}) {
+    const int status = in_child(10s, [workers] {
+      const rlimit eight_gib{std::size_t{8} << 30, std::size_t{8} << 30};
+      ::setrlimit(RLIMIT_AS, &eight_gib);
+      auto r = make_runtime(workers);
+      auto inner = r->spawn([] {
+        try {
+          event().wait();
+        } catch (const cancelled&) {}
+      });
+      while (inner.state() != task_state::parked) std::this_thread::yield();
+      bool ran = false;
+      auto giant = r->spawn({.name = "", .stack_size = std::size_t{16} << 30, .pinned = false},
+                            [&ran, in = std::move(inner)] { ran = true; });
+      try {
+        giant.get();
+        return 1;
+      } catch (const std::system_error& e) {
+        if (e.code() != std::errc::not_enough_memory) return 2;
+      }
+      if (ran) return 3;
+      return r->block_on([] { return 0; });  // the others go on
+    });
+    EXPECT_EQ(status, 0) << workers << " workers" << (status < 0 ? ": it never ended" : "");
+  }
 }
 
 }  // namespace

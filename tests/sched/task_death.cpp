@@ -42,5 +42,17 @@ TEST(task_death, destroying_ones_own_handle) {
       "coir: fiber [0-9]+ joins itself");
 }
 
+// Its destructor cannot throw what shutdown() says, and could not wait.
+TEST(task_death, destroying_a_runtime_on_a_fiber) {
+  ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_DEATH(
+      {
+        auto mine = make_runtime(1);
+        auto other = make_runtime(1);
+        mine->block_on([&] { other.reset(); });
+      },
+      "runtime::shutdown blocks its thread and was called on a fiber");
+}
+
 }  // namespace
 }  // namespace coir::testing

@@ -251,10 +251,13 @@ TEST_P(task_test, spawn_on_a_plain_thread_is_refused) {
   }
 }
 
-TEST_P(task_test, block_on_and_shutdown_are_refused_on_a_fiber) {
+TEST_P(task_test, what_blocks_its_thread_is_refused_on_a_fiber) {
   on_fiber([] {
     EXPECT_THROW(runtime::current().block_on([] {}), std::logic_error);
     EXPECT_THROW(runtime::current().shutdown(), std::logic_error);
+    EXPECT_THROW(runtime::current().shutdown(1s), std::logic_error);
+    EXPECT_THROW(make_runtime(1), std::logic_error);
+    EXPECT_THROW(run([] {}), std::logic_error);
   });
   EXPECT_THROW(runtime::current(), std::logic_error);
 }

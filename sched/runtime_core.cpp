@@ -358,15 +358,16 @@ void runtime_core::starve(fiber_record& f) noexcept {
   stacks_wanted.fetch_add(1, std::memory_order_relaxed);
 }
 
-// Every worker sleeps, nothing is due and no I/O is awaited: no fiber can end and free a stack. The
-// oldest task that waits for one then ends with not_enough_memory, which may let another fiber go
-// on. It has no stack, and its arguments may block when they are destroyed: the reserve is for
-// that.
+// A sleeper's stacks come first, whatever else is awaited. If every worker sleeps, nothing is due
+// and no I/O is awaited, no fiber can end and free a stack: the oldest task that waits for one then
+// ends with not_enough_memory, which may let another fiber go on. It has no stack, and its
+// arguments may block when they are destroyed: the reserve is for that.
 bool runtime_core::starvation_resolved() noexcept {
-  if (!anyone_starves() || idle.sleeping() != workers.size()) return false;
+  if (!anyone_starves()) return false;
+  if (!starving.empty() && wake_one_with_stacks()) return false;
+  if (idle.sleeping() != workers.size()) return false;
   for (auto& w : workers)
     if (!w->can_only_be_woken_by_fibers()) return false;
-  if (!starving.empty() && wake_one_with_stacks()) return false;
   if (reserve_in_use_.exchange(true, std::memory_order_acquire)) return false;
   fiber_record* f = starving.pop();
   if (f == nullptr) f = starving_others.pop();
@@ -387,7 +388,9 @@ bool runtime_core::starvation_resolved() noexcept {
   return true;
 }
 
-// A sleeper that has stacks of the usual size takes a task up that waits for one.
+// A sleeper that has stacks of the usual size takes a task up that waits for one. Whoever lets a
+// task starve looks here after that, at the latest before it sleeps; a sleeper says that it has
+// stacks, fences, and looks for the starving.
 bool runtime_core::wake_one_with_stacks() noexcept {
   for (auto& w : workers)
     if (w->sleeps_on_stacks()) {

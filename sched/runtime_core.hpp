@@ -56,6 +56,7 @@ class runtime_core {
   void starve(fiber_record&) noexcept;
   bool anyone_starves() const noexcept { return !starving.empty() || !starving_others.empty(); }
   bool starvation_resolved() noexcept;                   // asked by each worker before it sleeps
+  bool wake_one_with_stacks() noexcept;                  // true: there was one
   bool took_back_reserve(const fiber::stack*) noexcept;  // of a fiber that has ended: was it that?
   std::uint64_t turns_of_all() const noexcept;
 
@@ -83,7 +84,6 @@ class runtime_core {
  private:
   void start(fiber_record&, worker*, deferral*);
   void name_new(fiber_record&, std::string name);
-  bool wake_one_with_stacks() noexcept;
   void start_workers();
   void thread_main(worker&);
   void leave();

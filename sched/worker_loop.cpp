@@ -78,7 +78,10 @@ void worker::look_around() noexcept {
   }
 
   if (stacks_freed_ != 0 && core.refusing.load(std::memory_order_relaxed)) core.fiber_ended();
-  if (!core.starving.empty()) feed(core.starving, stacks_freed_ + stacks_.cached());
+  if (!core.starving.empty()) {
+    feed(core.starving, stacks_freed_ + stacks_.cached());
+    if (!core.starving.empty()) core.wake_one_with_stacks();
+  }
   if (!core.starving_others.empty()) feed(core.starving_others, stacks_freed_);
   stacks_freed_ = 0;
 

@@ -120,6 +120,28 @@ TEST_P(starvation_test, stacks_that_an_idle_worker_has_cached_are_given_to_the_s
   EXPECT_EQ(ran.load(), 120);
 }
 
+// A deadline far away is no reason to leave a task without a stack that a sleeper has.
+TEST_P(starvation_test, cached_stacks_are_given_to_the_starving_though_a_timer_is_pending) {
+  for (int round = 0; round < 20; ++round) {
+    std::vector<task<void>> many;
+    for (int i = 0; i < 16; ++i) many.push_back(rt().spawn([] { this_fiber::sleep_for(20us); }));
+    for (auto& t : many) t.get();
+    event go;
+    std::atomic<int> parked{0};
+    std::vector<task<void>> holders;
+    for (int i = 0; i < 8; ++i)
+      holders.push_back(rt().spawn([&] {
+        ++parked;
+        (void)go.wait_for(std::chrono::hours(1));
+      }));
+    const bool all = eventually([&] { return parked == 8; }, 5s);
+    EXPECT_TRUE(all) << parked << " of 8 have a stack, of which there are 8, in round " << round;
+    go.set();
+    for (auto& h : holders) h.get();
+    if (!all) return;
+  }
+}
+
 TEST_P(starvation_test, a_starving_task_that_is_cancelled_ends) {
   event go;
   std::vector<task<void>> holders;

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <string>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "epoll_reactor.hpp"
 #include "uring_reactor.hpp"
@@ -28,16 +30,43 @@ class epoll_factory final : public sched::driver_factory {
   const std::uint64_t group_ = next_group();
 };
 
+// All rings of a runtime are made before the first is handed out, so that one which is refused
+// leaves no runtime with two kinds.
 class uring_factory final : public sched::driver_factory {
  public:
-  uring_factory(uring_options how, std::string why) : how_(std::move(how)), why_(std::move(why)) {}
-  std::unique_ptr<sched::driver> make() override { return std::make_unique<uring_reactor>(how_); }
-  const char* name() const noexcept override { return how_.multishot ? "uring" : "uring_oneshot"; }
+  uring_factory(uring_options how, std::string why, bool forced)
+      : how_(std::move(how)), why_(std::move(why)), forced_(forced) {}
+
+  void prepare(unsigned workers) override {
+    try {
+      while (made_.size() < workers) made_.push_back(std::make_unique<uring_reactor>(how_));
+    } catch (const std::system_error& e) {
+      if (forced_) throw;
+      why_ = "the ring of worker " + std::to_string(made_.size()) + " of " +
+             std::to_string(workers) +
+             " was refused: " + explain_refusal("io_uring_setup", e.code().value());
+      made_.clear();
+      instead_ = std::make_unique<epoll_factory>(why_);
+    }
+  }
+  std::unique_ptr<sched::driver> make() override {
+    if (instead_ != nullptr) return instead_->make();
+    if (made_.empty()) return std::make_unique<uring_reactor>(how_);
+    auto next = std::move(made_.back());
+    made_.pop_back();
+    return next;
+  }
+  const char* name() const noexcept override {
+    return instead_ != nullptr ? instead_->name() : how_.multishot ? "uring" : "uring_oneshot";
+  }
   const char* reason() const noexcept override { return why_.c_str(); }
 
  private:
   const uring_options how_;
-  const std::string why_;
+  std::string why_;
+  const bool forced_;
+  std::vector<std::unique_ptr<sched::driver>> made_;  // for workers to come
+  std::unique_ptr<epoll_factory> instead_;            // since a ring was refused
 };
 
 [[noreturn]] void refuse(int error, const std::string& why) {
@@ -61,7 +90,7 @@ std::unique_ptr<sched::driver_factory> make_driver_factory(const options& o) {
   const char* why = forced          ? "asked for"
                     : how.multishot ? "the kernel allows it"
                                     : "the kernel has io_uring without multishot requests";
-  return std::make_unique<uring_factory>(std::move(how), why);
+  return std::make_unique<uring_factory>(std::move(how), why, forced);
 }
 
 }  // namespace coir::io

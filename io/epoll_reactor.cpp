@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 #include <limits>
 #include <new>
 #include <system_error>
@@ -212,11 +210,7 @@ void epoll_reactor::collect(clock::time_point deadline, sched::ready_list& ready
   completed_at_once_ = 0;
   epoll_event events[batch];
   const int count = sys::epoll_wait_until(epoll_, events, batch, deadline);
-  if (count < 0 && count != -EINTR) {
-    std::fprintf(stderr, "coir: epoll_wait: %s; was its descriptor closed by other code?\n",
-                 std::system_category().message(-count).c_str());
-    std::abort();
-  }
+  if (count < 0 && count != -EINTR) sys::descriptor_is_lost("the epoll instance", epoll_, count);
   for (int i = 0; i < count; ++i) {
     if (events[i].data.ptr == nullptr) {
       interrupted_ = true;
@@ -239,7 +233,9 @@ void epoll_reactor::wait(clock::time_point deadline, sched::ready_list& ready) n
 void epoll_reactor::interrupt() noexcept {
   if (rung_.exchange(true, std::memory_order_acq_rel))
     return;  // the last ring has not been seen yet
-  while (sys::ring(doorbell_) == -EINTR) {}
+  int result;
+  while ((result = sys::ring(doorbell_)) == -EINTR) {}
+  if (result < 0) sys::descriptor_is_lost("the doorbell", doorbell_, result);
 }
 
 }  // namespace coir::io

@@ -17,7 +17,8 @@ namespace coir::io {
 
 using namespace std::chrono_literals;
 
-// Always true: a connection is in the list from before its fiber is spawned until its ticket goes.
+// Always true: a connection is in one of the two lists from before its fiber is spawned until its
+// ticket goes.
 // Its record goes with the last of: the ticket, and those who use its handle outside the lock
 // (holds).
 class server_core::connection : public fiber::intrusive_hook {
@@ -52,6 +53,7 @@ struct server_core::state {
   sched::spin_lock lock;
   // Under lock.
   fiber::intrusive_list<connection> connections;
+  fiber::intrusive_list<connection> told;  // of those: cancel_all has seen to them
   std::size_t alive = 0, ended = 0;
   bool serving = false, stopping = false;
   bool cancelling = false;    // also those whose fibers are just being started
@@ -137,24 +139,22 @@ void server_core::state::end(connection& c) noexcept {
   delete &c;
 }
 
+// One at a time, because a cancellation is nothing for under the lock; each is passed over once.
 void server_core::state::cancel_all() noexcept {
   for (;;) {
-    connection* next = nullptr;
     lock.lock();
     cancelling = true;
-    for (connection& c : connections)
-      if (!c.cancelled && !c.starting) {
-        next = &c;
-        break;
-      }
-    if (next != nullptr) {
-      next->cancelled = true;
-      ++next->holds;
-    }
+    connection* const next = connections.pop_front();
+    if (next == nullptr) return lock.unlock();
+    connection& c = *next;
+    told.push_back(c);
+    // One whose fiber is just being started is cancelled by who starts it.
+    const bool cancel = !c.starting && !std::exchange(c.cancelled, true);
+    if (cancel) ++c.holds;
     lock.unlock();
-    if (next == nullptr) return;
-    next->fiber.cancel("the server stops");
-    drop(*next);
+    if (!cancel) continue;
+    c.fiber.cancel("the server stops");
+    drop(c);
   }
 }
 

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <system_error>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -72,6 +75,12 @@ T answer(T result) noexcept {
 [[gnu::noinline]] bool ready_now(int fd, short events) noexcept {
   pollfd p{fd, events, 0};
   return ::poll(&p, 1, 0) > 0;
+}
+
+[[noreturn]] void descriptor_is_lost(const char* which, int fd, int error) noexcept {
+  std::fprintf(stderr, "coir: %s of a worker, descriptor %d: %s; was it closed by other code?\n",
+               which, fd, std::system_category().message(-error).c_str());
+  std::abort();
 }
 
 }  // namespace coir::io::sys

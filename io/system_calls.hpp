@@ -31,4 +31,8 @@ int connect(int fd, const void* address, std::size_t size) noexcept;
 int ring(int eventfd) noexcept;  // adds one to it
 bool ready_now(int fd, short events) noexcept;
 
+// A descriptor of the library's own fails: without it a worker can neither learn what has ended nor
+// be woken. Says which, and stops the process.
+[[noreturn]] void descriptor_is_lost(const char* which, int fd, int error) noexcept;
+
 }  // namespace coir::io::sys

@@ -15,14 +15,6 @@
 namespace coir::io {
 namespace {
 
-// Without its ring a worker can neither end what is in flight nor say so to anybody.
-[[noreturn]] void ring_is_lost(int error) noexcept {
-  std::fprintf(stderr,
-               "coir: io_uring_enter: %s; was the ring's descriptor closed by other code?\n",
-               std::system_category().message(-error).c_str());
-  std::abort();
-}
-
 __kernel_timespec timespec_of(clock::duration d) noexcept {
   const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(d).count();
   return {ns / 1'000'000'000, ns % 1'000'000'000};
@@ -48,6 +40,7 @@ void uring_reactor::attach() {
     throw std::system_error(-result, std::system_category(),
                             "coir: " + explain_refusal("io_uring_register", -result));
   if (doorbell_ >= 0) arm_doorbell();
+  attached_.store(true, std::memory_order_release);
   interrupted_ =
       rung_.exchange(false, std::memory_order_acq_rel);  // the disabled ring took no message
 }
@@ -88,7 +81,7 @@ void uring_reactor::enter(unsigned wait_for, const __kernel_timespec* timeout,
     std::fputs("coir: the kernel dropped completions of io_uring for want of memory\n", stderr);
     std::abort();
   }
-  ring_is_lost(result);
+  sys::descriptor_is_lost("the io_uring", ring_.descriptor(), result);
 }
 
 void uring_reactor::poll(sched::ready_list& ready) noexcept {
@@ -129,6 +122,9 @@ void uring_reactor::complete(const io_uring_cqe& done, sched::ready_list& ready)
   const target* found = in_flight_.find(done.user_data);
   if (found == nullptr) {
     if (done.user_data == doorbell_number) {
+      // Armed again it would fail again, at once and for ever.
+      if (done.res < 0 && done.res != -EINTR && done.res != -EAGAIN && done.res != -ECANCELED)
+        sys::descriptor_is_lost("the doorbell", doorbell_, done.res);
       interrupted_ = true;
       rung_.exchange(false, std::memory_order_acq_rel);
       if (doorbell_ >= 0) arm_doorbell();
@@ -169,12 +165,16 @@ void uring_reactor::arm_doorbell() noexcept {
 void uring_reactor::interrupt() noexcept {
   if (rung_.exchange(true, std::memory_order_acq_rel))
     return;  // a message is under way, and not yet seen
+  // Read first: a ring that is enabled while the message is refused looks at rung_ itself.
+  const bool attached = attached_.load(std::memory_order_acquire);
   for (unsigned turn = 0;; ++turn) {
     const int result = doorbell_ >= 0 ? sys::ring(doorbell_)
                                       : ring::send_message(ring_.descriptor(), doorbell_number);
-    if (result >= 0 || result == -EBADFD) return;  // not attached yet: attach() looks
+    if (result >= 0) return;
+    if (result == -EBADFD && !attached) return;  // attach() looks
     if (result != -EINTR && result != -EAGAIN && result != -ENOMEM && result != -EOVERFLOW)
-      ring_is_lost(result);
+      doorbell_ >= 0 ? sys::descriptor_is_lost("the doorbell", doorbell_, result)
+                     : sys::descriptor_is_lost("the io_uring", ring_.descriptor(), result);
     sched::std_atomics::pause(turn);  // short of memory: the target must not sleep on
   }
 }

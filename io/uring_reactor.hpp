@@ -87,8 +87,9 @@ class uring_reactor final : public reactor {
   // The doorbell: any thread. Set by who interrupts, before the message; cleared by the owner when
   // the message has come, before it looks at what the interrupter left.
   std::atomic<bool> rung_{false};
-  int doorbell_ = -1;        // eventfd, where the kernel takes no messages
-  std::uint64_t rings_ = 0;  // what is read from it
+  std::atomic<bool> attached_{false};  // the ring takes messages; set by the owner
+  int doorbell_ = -1;                  // eventfd, where the kernel takes no messages
+  std::uint64_t rings_ = 0;            // what is read from it
 };
 
 }  // namespace coir::io

@@ -102,6 +102,7 @@ runtime_core::runtime_core(options o, parts p, runtime& of)
   records.owner.store(this, std::memory_order_release);
   enable_asymmetric_fences();
   fiber::install_overflow_handler(&who_overflowed);
+  made_of.drivers->prepare(opts.workers);
   reactor_name = made_of.drivers->name();
   reactor_reason = made_of.drivers->reason();
   start_workers();

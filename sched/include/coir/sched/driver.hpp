@@ -73,6 +73,10 @@ class driver {
 class driver_factory {
  public:
   virtual ~driver_factory() = default;
+  // Before the first make(): how many it will be asked for. The workers of a runtime have drivers
+  // of one kind, so what can run out is asked for here, while another kind can still be taken.
+  // Throws what make() throws.
+  virtual void prepare(unsigned /*workers*/) {}
   virtual std::unique_ptr<driver> make() = 0;
   virtual const char* name() const noexcept = 0;  // "uring", "epoll", ...: runtime_metrics::reactor
   virtual const char* reason() const noexcept = 0;  // why this one: runtime_metrics::reactor_reason

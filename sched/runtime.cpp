@@ -147,6 +147,7 @@ runtime_metrics runtime::metrics() const {
 
 std::vector<fiber_info> runtime::fibers() const {
   std::vector<fiber_info> rows;
+  const std::uint32_t now = sched::worker::moment(clock::now());
   core_->records.for_each([&](sched::fiber_record& f) {
     const std::uint32_t life = f.life.load(std::memory_order_acquire);
     fiber_info row;
@@ -157,11 +158,15 @@ std::vector<fiber_info> runtime::fibers() const {
     if (row.state == task_state::done && !abandoned) return;  // only a handle keeps it
     if (abandoned) row.state = task_state::parked;
     row.name = sched::name_of(f, 31);
-    if (row.state == task_state::parked)
+    if (row.state == task_state::parked) {
+      const std::uint32_t steps = now - f.since.load(std::memory_order_relaxed);
+      if (static_cast<std::int32_t>(steps) > 0)
+        row.waits = std::chrono::milliseconds(steps * std::uint64_t{1000} / 128);
       row.waits_for = sched::text_of(f.waits_for.load(std::memory_order_relaxed),
                                      f.waits_for_id.load(std::memory_order_relaxed));
-    else if (f.starving.load(std::memory_order_relaxed))
+    } else if (f.starving.load(std::memory_order_relaxed))
       row.waits_for = sched::text_of(sched::wait_kind::stack, 0);
+    row.stack_used = f.stack_used.load(std::memory_order_relaxed);
     if (auto* home = f.home.load(std::memory_order_relaxed))
       row.worker = static_cast<sched::worker*>(home)->index;
     if (f.life.load(std::memory_order_acquire) == life) rows.push_back(std::move(row));
@@ -173,7 +178,8 @@ void runtime::dump(std::ostream& out) const {
   for (const fiber_info& f : fibers()) {
     out << "fiber " << f.id.value() << " '" << f.name << "' " << sched::text_of(f.state)
         << " on worker " << f.worker;
-    if (!f.waits_for.empty()) out << ", waits for " << f.waits_for;
+    if (!f.waits_for.empty())
+      out << ", waits for " << f.waits_for << " since " << f.waits.count() << " ms";
     out << '\n';
   }
 }

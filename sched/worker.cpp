@@ -26,6 +26,7 @@ worker::worker(runtime_core& of, unsigned i, std::unique_ptr<driver> d)
       core(of),
       index(i),
       scatters_(of.made_of.race != nullptr),
+      measures_(of.opts.measure_stacks),
       random_(i * 2654435761u + 1),
       driver_(std::move(d)),
       stacks_(of.stacks, fiber::stack_pool::rounded(of.opts.stack_size)) {
@@ -153,7 +154,7 @@ fiber_record* worker::take_next_locked() noexcept {
 bool worker::bind_locked(fiber_record& f) noexcept {
   fiber::stack* s = stacks_.take(f.stack_pages * page);
   if (s == nullptr) return false;
-  if (core.opts.measure_stacks) fiber::paint(*s);
+  if (measures_) fiber::paint(*s);
   fiber::make_context(f.context, *s, &fiber_main);
   f.started = true;
   return true;
@@ -234,7 +235,7 @@ void worker::park(waiter& who, after_switch after, clock::time_point deadline) n
   }
   armed_timer timer;
   if (deadline != never) timer = arm_locked(deadline, f, wait.generation);
-  f.state.store(task_state::parked, std::memory_order_relaxed);
+  parks(f);
   after_ = after;
   worker& now = switch_locked(take_next_locked(), f.context, fiber::departure::parked);
   if (timer.entry != nullptr) now.disarm(*this, timer, f);
@@ -249,7 +250,7 @@ void worker::park_operation(waiter& who, operation& op, clock::time_point deadli
     stop(f, operation::stop::cancellation);
   armed_timer timer;
   if (deadline != never) timer = arm_locked(deadline, f, wait.generation);
-  f.state.store(task_state::parked, std::memory_order_relaxed);
+  parks(f);
   worker& now = switch_locked(take_next_locked(), f.context, fiber::departure::parked);
   if (timer.entry != nullptr) now.disarm(*this, timer, f);
 }
@@ -367,7 +368,7 @@ void worker::put_off(fiber_record& f, deferral& until) noexcept {
     f.claim.claim(until.wait, outcome::cancelled);
     push_locked(f);
   } else {
-    f.state.store(task_state::parked, std::memory_order_relaxed);
+    parks(f);
     until.timer = arm_locked(until.at, f, until.wait);
   }
   gate_.leave();
@@ -402,7 +403,7 @@ bool worker::join_unstarted(fiber_record& f, fiber_record& joiner, wait_reason w
   joiner.waits_for.store(why.kind, std::memory_order_relaxed);
   armed_timer timer;
   if (deadline != never) timer = arm_locked(deadline, joiner, f.first_joined);
-  joiner.state.store(task_state::parked, std::memory_order_relaxed);
+  parks(joiner);
   worker& now = switch_locked(&f, joiner.context, fiber::departure::parked);
   joiner.waits_for.store(wait_kind::nothing, std::memory_order_relaxed);
   if (timer.entry != nullptr) now.disarm(*this, timer, joiner);
@@ -446,7 +447,11 @@ void worker::drop_messages() noexcept {
   }
 }
 
-bool worker::measures_stacks() const noexcept { return core.opts.measure_stacks; }
+void worker::measure(fiber_record& f) noexcept {
+  if (f.context.on == nullptr) return;  // it has not started
+  f.stack_used.store(static_cast<std::uint32_t>(fiber::painted_high_water(*f.context.on)),
+                     std::memory_order_relaxed);
+}
 
 // --- records ---
 

@@ -81,6 +81,12 @@ class worker final : public host, private fiber::carrier {
   armed_timer arm(clock::time_point, waiter&, wait_generation) noexcept;  // room has been made
   void disarm(worker& armed_at, const armed_timer&, const waiter& of) noexcept;
   void yield() noexcept override;
+  // For "waits since": steps of a 128th of a second, exact to a turn of the loop. Wraps in a year.
+  static std::uint32_t moment(clock::time_point t) noexcept {
+    using steps = std::chrono::duration<std::int64_t, std::ratio<1, 128>>;
+    return static_cast<std::uint32_t>(
+        std::chrono::duration_cast<steps>(t.time_since_epoch()).count());
+  }
   std::uint64_t next_number() noexcept {  // an id for a new fiber
     if (number_ == numbers_end_) take_numbers();
     return number_++;
@@ -93,7 +99,7 @@ class worker final : public host, private fiber::carrier {
   void put_off(fiber_record&, deferral&) noexcept;  // room for a deadline has been made
   bool join_unstarted(fiber_record&, fiber_record& joiner, wait_reason,
                       clock::time_point deadline) noexcept;
-  bool measures_stacks() const noexcept;
+  bool measures_stacks() const noexcept { return measures_; }
   bool unwinding() const noexcept { return carrier::exceptions->uncaught != 0; }
   fiber_record* current() const noexcept { return static_cast<fiber_record*>(running); }
 
@@ -118,6 +124,13 @@ class worker final : public host, private fiber::carrier {
   void push_locked(fiber_record&) noexcept;
   void push_next_locked(fiber_record&) noexcept;
   void publish_length_locked() noexcept;  // for those outside
+  void parks(fiber_record& f) const noexcept {
+    f.since.store(moment_, std::memory_order_relaxed);
+    f.state.store(task_state::parked, std::memory_order_relaxed);
+    if (measures_) [[unlikely]]
+      measure(f);
+  }
+  static void measure(fiber_record&) noexcept;
   void publish_deadline_locked() noexcept;
   worker& switch_locked(fiber_record* to, fiber::context& from, fiber::departure) noexcept;
   void finish_switch() noexcept;
@@ -153,11 +166,12 @@ class worker final : public host, private fiber::carrier {
   fiber::context dying_;
   fiber::stack thread_stack_;
   after_switch after_;
+  std::uint32_t moment_ = 0;  // of this turn
   std::uint32_t ticks_left_ = 0;
   std::uint32_t next_uses_ = 0;
   bool searching_ = false;
   bool slept_ = false;  // since something was run
-  const bool scatters_;
+  const bool scatters_, measures_;
   std::uint32_t random_;
   std::uint32_t stacks_freed_ = 0;   // since the starving were last looked at
   std::uint32_t lost_searches_ = 0;  // in a row, while something was in sight

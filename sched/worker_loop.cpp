@@ -56,15 +56,17 @@ void worker::look_around() noexcept {
     fatal("a fiber went on after fork(2): a runtime does not survive it; call exec or _exit");
   io_in_flight_.store(io->in_flight(), std::memory_order_relaxed);
 
+  const clock::time_point now = clock::now();
+  moment_ = moment(now);
   const bool messages = !cancels_.empty() || !requests_.empty() || !arrivals_.empty();
   const bool timers = earliest_deadline() != never;
-  if (messages || (timers && earliest_deadline() <= clock::now())) {
+  if (messages || (timers && earliest_deadline() <= now)) {
     visit v(*this);
     gate_.enter();
     v.take_requests(*this);
     v.take_cancels(*this);
     v.take_arrivals(*this);
-    v.take_timers(*this, clock::now());
+    v.take_timers(*this, now);
     gate_.leave();
     v.finish();
   }

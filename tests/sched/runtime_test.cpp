@@ -82,6 +82,12 @@ TEST_P(runtime_life, fibers_that_are_parked_ready_and_sleeping_are_shown) {
   EXPECT_NE(row(joins.id()).waits_for.find("join of fiber " + to_string(waits.id())),
             std::string::npos);
   for (const auto& f : rows) EXPECT_LT(f.worker, workers());
+  EXPECT_TRUE(eventually([&] {
+    for (const auto& f : rt().fibers())
+      if (f.waits < 20ms || f.waits > 1h) return false;
+    return true;
+  })) << "since when each waits";
+  for (const auto& f : rows) EXPECT_EQ(f.stack_used, 0U) << "it is not measured";
   std::ostringstream dump;
   rt().dump(dump);
   const std::string text = dump.str();
@@ -92,6 +98,24 @@ TEST_P(runtime_life, fibers_that_are_parked_ready_and_sleeping_are_shown) {
   m.unlock();
   go.set();
   sleeps.cancel();
+}
+
+TEST_P(runtime_life, a_measured_fiber_says_how_much_stack_it_has_used) {
+  opts.measure_stacks = true;
+  event go;
+  auto deep = rt().spawn([&] {
+    [](event& e) {
+      volatile char space[30000];
+      for (char volatile& c : space) c = 1;
+      e.wait();
+    }(go);
+  });
+  ASSERT_TRUE(eventually([&] { return deep.state() == task_state::parked; }));
+  const auto rows = rt().fibers();
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_GE(rows[0].stack_used, 30000U);
+  EXPECT_LE(rows[0].stack_used, 256U * 1024);
+  go.set();
 }
 
 TEST_P(runtime_life, a_dump_names_the_fiber_that_holds_the_mutex) {

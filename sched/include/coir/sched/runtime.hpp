@@ -34,8 +34,10 @@ struct fiber_info {
   fiber_id id;
   std::string name;  // its first 31 bytes
   task_state state = task_state::ready;
-  std::string waits_for;  // text; empty unless parked
-  unsigned worker = 0;    // where it ran last
+  std::string waits_for;               // text; empty unless parked
+  std::chrono::milliseconds waits{0};  // for how long, to a few hundredths of a second
+  unsigned worker = 0;                 // where it ran last
+  // Bytes: the most until it last parked. 0 unless options::measure_stacks.
   std::size_t stack_used = 0;
 };
 

@@ -1,0 +1,100 @@
+// How a runtime ends: sched/README.md, "The end of a runtime".
+#include "runtime_core.hpp"
+
+#include <vector>
+
+#include "fiber_end.hpp"
+#include "fiber_extras.hpp"
+
+namespace coir::sched {
+
+std::uint64_t runtime_core::alive() const noexcept {
+  // The ended first: a sum of 0 then was true at some moment in between.
+  std::uint64_t ended = 0, spawned = 0;
+  for (auto& w : workers) ended += w->counts.ended.load(std::memory_order_acquire);
+  for (auto& w : workers) spawned += w->counts.spawned.load(std::memory_order_acquire);
+  return spawned + spawned_outside.load(std::memory_order_acquire) - ended;
+}
+
+std::uint64_t runtime_core::turns_of_all() const noexcept {
+  std::uint64_t sum = 0;
+  for (auto& w : workers) sum += w->turns();
+  return sum;
+}
+
+void runtime_core::fiber_ended() noexcept {
+  std_atomics::fence();  // of two that count the last ends at once, one sees the other's
+  if (alive() != 0) return;
+  std::lock_guard lock(mutex_);
+  changed_.notify_all();
+}
+
+void runtime_core::cancel_all() noexcept {
+  records.for_each([this](fiber_record& f) {
+    std::uint32_t n = f.references.load(std::memory_order_relaxed);
+    while (n != 0)  // a record whose last reference goes now has ended
+      if (f.references.compare_exchange_weak(n, n + 1, std::memory_order_acquire)) {
+        if (!f.done()) {
+          request_cancellation(f, shutting_down);
+          request_stop(f);
+        }
+        release(f);
+        break;
+      }
+  });
+}
+
+bool runtime_core::shutdown(clock::time_point limit, const std::function<void()>& late) {
+  std::lock_guard one_at_a_time(shutdown_mutex_);
+  if (stopped_) return !abandoned_;
+  if (in_forked_child()) {
+    // Its threads are the parent's: they can be neither joined nor detached here.
+    static_cast<void>(new std::vector<std::thread>(std::move(threads_)));
+    abandoned_ = stopped_ = true;
+    return false;
+  }
+  refusing.store(true, std::memory_order_seq_cst);  // 1
+  std_atomics::heavy_fence();
+  cancel_all();  // 2
+  {
+    std::unique_lock lock(mutex_);  // 3
+    const auto all_ended = [&] { return alive() == 0; };
+    if (limit == never)
+      changed_.wait(lock, all_ended);
+    else
+      abandoned_ = !changed_.wait_until(lock, limit, all_ended);
+  }
+  if (!abandoned_ && !offloads.stop(limit)) abandoned_ = true;  // 4
+  if (abandoned_) return late(), abandon(), false;
+  leaving.store(true, std::memory_order_seq_cst);  // 6
+  std_atomics::heavy_fence();
+  for (auto& w : workers) w->interrupt();
+  for (auto& t : threads_) t.join();  // 7, 8
+  stopped_ = true;
+  return true;
+}
+
+// Past the limit: what is left never runs again. Those who join it are told; its stack, its record
+// and the rings that may still write to it stay until the process ends. A worker whose fiber never
+// returns is left behind.
+void runtime_core::abandon() noexcept {
+  leaving.store(true, std::memory_order_seq_cst);
+  std_atomics::heavy_fence();
+  for (auto& w : workers) w->interrupt();
+  {
+    std::unique_lock lock(mutex_);
+    // Idle workers leave at once; a loop that is not reached in that time belongs to a fiber that
+    // does not return.
+    constexpr std::chrono::milliseconds patience{200};
+    changed_.wait_for(lock, patience, [&] { return left_ == threads_.size(); });
+    hogs_ = threads_.size() - left_;
+    left_ = threads_.size();  // the others need not wait for them
+    changed_.notify_all();
+  }
+  for (auto& w : workers) w->forget_ready();
+  for (auto& t : threads_) t.detach();
+  records.for_each([this](fiber_record& f) { break_promise(f, *this); });
+  stopped_ = true;
+}
+
+}  // namespace coir::sched

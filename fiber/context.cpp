@@ -107,7 +107,14 @@ struct arrival {
 [[gnu::always_inline]] inline carrier& arrive(const arrival& from, const context& self) noexcept {
   carrier& on = *static_cast<carrier*>(from.data);
   on.previous->stack_pointer = from.stack_pointer;
-  if constexpr (sanitizers::address) sanitizers::finish_switch(self.on->fake_stack);
+  if constexpr (sanitizers::address) {
+    const auto left = sanitizers::finish_switch(self.on->fake_stack);
+    stack& was = *on.previous->on;
+    if (was.slab == nullptr) {  // a thread's, or a guest's: nobody else knows its bounds
+      was.limit = left.limit;
+      was.size = left.size;
+    }
+  }
   restore_thread_state(on, self);
   return on;
 }
@@ -224,13 +231,13 @@ void carrier::attach() noexcept {
   save_floating_point_control(*this);
 }
 
-void make_context(context& to, stack& on, entry_function entry) noexcept {
+void make_context(context& to, stack& on, entry_function entry, std::size_t reserved) noexcept {
   to = context{};
   to.entry = entry;
   to.on = &on;
   sanitizers::forget_frames(on.limit, on.size);  // a cached stack's last fiber never returned
-  to.stack_pointer =
-      boost::context::detail::make_fcontext(on.limit + on.size, on.size, coir_fiber_thunk);
+  to.stack_pointer = boost::context::detail::make_fcontext(on.limit + on.size - reserved,
+                                                           on.size - reserved, coir_fiber_thunk);
   on.fake_stack = nullptr;
   if constexpr (sanitizers::thread) {
     // The context of the stack's last fiber still holds the call stack that this one never returned

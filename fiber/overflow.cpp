@@ -58,15 +58,24 @@ class line {
 
 void report(const overflow_report& of) noexcept {
   line l;
-  l.add("coir: stack overflow in fiber '");
-  l.add(of.name, ::strnlen(of.name, sizeof of.name));
-  l.add("' (id ");
-  l.add(of.id);
-  l.add("): its stack has ");
+  l.add("coir: stack overflow in ");
+  if (of.in_coroutine) l.add("a coroutine of ");
+  if (of.in_coroutine && of.id == 0) {
+    l.add("a plain thread");
+  } else {
+    l.add("fiber '");
+    l.add(of.name, ::strnlen(of.name, sizeof of.name));
+    l.add("' (id ");
+    l.add(of.id);
+    l.add(")");
+  }
+  l.add(": its stack has ");
   l.add(static_cast<unsigned long long>(of.running->size));
-  l.add(
-      " bytes; give it more with spawn_options::stack_size or COIR_STACK_SIZE, or use "
-      "on_big_stack\n");
+  l.add(of.in_coroutine
+            ? " bytes; give it more as the second argument of its coroutine or generator, or use "
+              "on_big_stack\n"
+            : " bytes; give it more with spawn_options::stack_size or COIR_STACK_SIZE, or use "
+              "on_big_stack\n");
   l.write();
 }
 

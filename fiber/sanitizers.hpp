@@ -41,13 +41,22 @@
 
 namespace coir::fiber::sanitizers {
 
+struct bounds {
+  std::byte* limit = nullptr;
+  std::size_t size = 0;
+};
+
 #if defined(COIR_FIBER_ASAN)
 inline constexpr bool address = true;
 inline void start_switch(void** fake_stack, const void* limit, std::size_t size) noexcept {
   __sanitizer_start_switch_fiber(fake_stack, limit, size);
 }
-inline void finish_switch(void* fake_stack) noexcept {
-  __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+// Gives the stack that was left.
+inline bounds finish_switch(void* fake_stack) noexcept {
+  const void* limit = nullptr;
+  std::size_t size = 0;
+  __sanitizer_finish_switch_fiber(fake_stack, &limit, &size);
+  return {static_cast<std::byte*>(const_cast<void*>(limit)), size};
 }
 inline void read_for_leaks(const void* from, std::size_t size) noexcept {
   __lsan_register_root_region(from, size);
@@ -74,7 +83,7 @@ inline constexpr bool address = false;
 inline void start_switch(void**, const void*, std::size_t) noexcept {}
 inline void read_for_leaks(const void*, std::size_t) noexcept {}
 inline void ignore_for_leaks(const void*, std::size_t) noexcept {}
-inline void finish_switch(void*) noexcept {}
+inline bounds finish_switch(void*) noexcept { return {}; }
 inline void enter_use(const void*, std::size_t) noexcept {}
 inline void leave_use(void*, std::size_t) noexcept {}
 inline void forget_frames(void*, std::size_t) noexcept {}

@@ -1,5 +1,6 @@
 // The context switch: what a fiber needs saved, and the one function that exchanges two of them.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 namespace coir::fiber {
@@ -42,8 +43,9 @@ struct context {
   stack* on = nullptr;  // its stack's header: bounds, and the sanitizers' state
 };
 
-// Prepares `to` to be entered at `entry` on an empty stack.
-void make_context(context& to, stack& on, entry_function entry) noexcept;
+// Prepares `to` to be entered at `entry` on an empty stack, whose `reserved` upper bytes are not
+// the frames'.
+void make_context(context& to, stack& on, entry_function entry, std::size_t reserved = 0) noexcept;
 
 // Describes the calling thread's own stack as a context that can be switched away from and back to;
 // `header` lives as long as the context.

@@ -11,7 +11,8 @@ struct stack;
 struct overflow_report {
   const stack* running = nullptr;  // null: the thread was on no fiber
   char name[32] = {};              // of the fiber; empty: it has none
-  unsigned long long id = 0;
+  unsigned long long id = 0;       // 0: of no fiber, but a plain thread
+  bool in_coroutine = false;
 };
 using overflow_probe = bool (*)(overflow_report&) noexcept;  // false: not a thread of ours
 

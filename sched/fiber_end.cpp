@@ -150,6 +150,7 @@ void fiber_extras::clear() noexcept {
   name.clear();
   reason.clear();
   has_reason = false;
+  stack_used.store(0, std::memory_order_relaxed);
   stop.swap(gone);
   lock.unlock();
 }

@@ -31,6 +31,8 @@ struct fiber_extras {
   bool has_reason = false;               // under lock
   std::optional<std::stop_source> stop;  // of this_fiber::stop_token(); under lock
 
+  std::atomic<std::size_t> stack_used{0};  // at its last park, where stacks are measured; bytes
+
   scope* innermost = nullptr;    // written by the fiber, under lock
   std::uint64_t deliveries = 0;  // exceptions that were thrown for a scope; the fiber's own
 

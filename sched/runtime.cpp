@@ -166,7 +166,8 @@ std::vector<fiber_info> runtime::fibers() const {
                                      f.waits_for_id.load(std::memory_order_relaxed));
     } else if (f.starving.load(std::memory_order_relaxed))
       row.waits_for = sched::text_of(sched::wait_kind::stack, 0);
-    row.stack_used = f.stack_used.load(std::memory_order_relaxed);
+    if (const auto* e = f.extras.load(std::memory_order_acquire))
+      row.stack_used = e->stack_used.load(std::memory_order_relaxed);
     if (auto* home = f.home.load(std::memory_order_relaxed))
       row.worker = static_cast<sched::worker*>(home)->index;
     if (f.life.load(std::memory_order_acquire) == life) rows.push_back(std::move(row));

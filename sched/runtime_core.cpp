@@ -211,8 +211,6 @@ fiber_record& runtime_core::spawn(spawn_options&& o, const spawn_request& r) {
   f.first_joiner = nullptr;
   f.shields = 0;
   f.scopes = 0;
-  f.stack_used.store(0, std::memory_order_relaxed);
-  if (r.until != nullptr) f.context.on = nullptr;
   f.how = task_ending::none;
   f.number.store(
       w != nullptr ? w->next_number() : next_number.fetch_add(1, std::memory_order_relaxed),

@@ -448,9 +448,12 @@ void worker::drop_messages() noexcept {
 }
 
 void worker::measure(fiber_record& f) noexcept {
-  if (f.context.on == nullptr) return;  // it has not started
-  f.stack_used.store(static_cast<std::uint32_t>(fiber::painted_high_water(*f.context.on)),
-                     std::memory_order_relaxed);
+  if (!f.started) return;
+  try {
+    extras_of(f).stack_used.store(fiber::painted_high_water(*f.context.on),
+                                  std::memory_order_relaxed);
+  } catch (const std::bad_alloc&) {  // then it is not known
+  }
 }
 
 // --- records ---

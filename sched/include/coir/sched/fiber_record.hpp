@@ -30,12 +30,12 @@ struct task_functions {
 enum class task_ending : std::uint8_t { none, value, error, cancelled, abandoned };
 
 struct fiber_record : waiter {
-  // With the waiter, the first cache line: what a switch to it reads.
   std::atomic<std::uint32_t> since{0};  // when it parked last, as worker::moment() counts
-  std::atomic<task_state> state{task_state::ready};
-  bool started = false;  // has a stack
-  bool pinned = false;
   task_ending how = task_ending::none;  // what `run` came to; says what the payload holds
+  // What others are told; written once, before done.
+  std::atomic<task_ending> ending{task_ending::none};
+  std::atomic<bool> error_seen{false};  // somebody has read, or will report, how it ended
+  std::atomic<bool> starving{false};    // waits for a stack; cleared by whoever has become its home
 
   fiber::context context;
   const task_functions* functions = nullptr;
@@ -52,15 +52,10 @@ struct fiber_record : waiter {
   wait_queue joiners;
   std::atomic<fiber_extras*> extras{nullptr};  // what few fibers have: a name, a reason
 
-  std::atomic<std::uint32_t> life{0};        // generation << 1 | live; see above
-  std::uint16_t shields = 0;                 // not 0: no cancellation strikes, at its start and end
-  std::uint16_t scopes = 0;                  // open timeouts, shields, groups and guards
-  std::atomic<std::uint64_t> number{0};      // the fiber's id
-  std::atomic<std::uint32_t> stack_used{0};  // at its last park, where stacks are measured; bytes
-  // What others are told; written once, before done.
-  std::atomic<task_ending> ending{task_ending::none};
-  std::atomic<bool> error_seen{false};  // somebody has read, or will report, how it ended
-  std::atomic<bool> starving{false};    // waits for a stack; cleared by whoever has become its home
+  std::atomic<std::uint32_t> life{0};    // generation << 1 | live; see above
+  std::uint16_t shields = 0;             // not 0: no cancellation strikes, at its start and end
+  std::uint16_t scopes = 0;              // open timeouts, shields, groups and guards
+  std::atomic<std::uint64_t> number{0};  // the fiber's id
 
   fiber_id id() const noexcept { return fiber_id(number.load(std::memory_order_relaxed)); }
   bool done() const noexcept { return state.load(std::memory_order_acquire) == task_state::done; }

@@ -5,10 +5,12 @@
 #include <cstdint>
 
 #include <coir/sched/claim_word.hpp>
+#include <coir/sched/fiber_id.hpp>
 
 namespace coir::sched {
 
 class host;
+struct coroutine_frame;
 struct operation;
 
 // What a parked waiter waits for; with an id it makes the rows of runtime::fibers() and dump().
@@ -53,8 +55,9 @@ inline bool strikes_now(std::uint32_t attention) noexcept {
          0;
 }
 
-// Lives until its runtime (a thread's: the process) ends and is used again for other fibers, so
-// that late claimers and walkers may always look.
+// The first cache line of a fiber's record: what others look at, and what a wake and a switch
+// touch. Lives until its runtime (a thread's: the process) ends and is used again for other fibers,
+// so that late claimers and walkers may always look.
 struct waiter {
   // In a ready list or a run queue, and then under the gate of that queue's worker.
   waiter* next = nullptr;
@@ -75,9 +78,19 @@ struct waiter {
   std::atomic<std::uint64_t> waits_for_id{0};
   std::atomic<wait_kind> waits_for{wait_kind::nothing};
 
+  // Of a fiber.
+  std::atomic<task_state> state{task_state::ready};
+  bool started = false;  // has a stack
+  bool pinned = false;
+
   // Set by anybody through a foreign request, read and cleared by the waiter.
   std::atomic<std::uint32_t> attention{0};
+
+  // The coroutine that runs on it, which knows the one that resumed it; null: none. Its own.
+  coroutine_frame* coroutine = nullptr;
 };
+
+static_assert(sizeof(waiter) == 64);
 
 // Waiters that became ready, oldest first.
 class ready_list {

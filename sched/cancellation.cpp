@@ -1,17 +1,30 @@
 #include <coir/sched/cancellation.hpp>
 #include <coir/sched/cancelled.hpp>
 
+#include <coir/coroutine/coroutine_frame.hpp>
+
 #include "delivery.hpp"
 #include "fiber_extras.hpp"
 #include "worker.hpp"
 
 namespace coir::sched {
 
+namespace {
+
+// In a coroutine: whether whoever resumed it, or resumed that one, was unwinding.
+bool resumer_unwinds(const waiter& w) noexcept {
+  for (const coroutine_frame* c = w.coroutine; c != nullptr; c = c->below)
+    if (c->resumer.uncaught != 0) return true;
+  return false;
+}
+
+}  // namespace
+
 bool may_be_cancelled(const waiter& w) noexcept {
   const host* home = w.home.load(std::memory_order_relaxed);
   if (home->kind != host_kind::worker) return false;
   return static_cast<const fiber_record&>(w).shields == 0 &&
-         !static_cast<const worker*>(home)->unwinding();
+         !static_cast<const worker*>(home)->unwinding() && !resumer_unwinds(w);
 }
 
 void cancellation_point_slow(waiter& w) {

@@ -4,6 +4,7 @@
 #include <coir/sched/cancellation.hpp>
 #include <coir/sched/wait_queue.hpp>
 
+#include "thread_coroutines.hpp"
 #include "thread_host.hpp"
 
 namespace coir::sched {
@@ -15,6 +16,8 @@ namespace {
 thread_local host* current = nullptr;
 
 }  // namespace
+
+host::~host() { forget_coroutines(*this); }
 
 [[gnu::noinline]] host* current_host_if_any() noexcept {
   host* value = current;

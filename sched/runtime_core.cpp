@@ -14,6 +14,7 @@
 #include "fiber_end.hpp"
 #include "fiber_extras.hpp"
 #include "processors.hpp"
+#include "who_overflowed.hpp"
 
 namespace coir::sched {
 
@@ -29,20 +30,6 @@ void block_signals() noexcept {
   for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF})
     ::sigdelset(&all, fault);
   ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
-}
-
-bool who_overflowed(fiber::overflow_report& report) noexcept {
-  host* here = current_host_if_any();
-  if (here == nullptr || here->kind != host_kind::worker || here->running == nullptr) return false;
-  auto& f = static_cast<fiber_record&>(*here->running);
-  report.running = f.context.on;
-  report.id = f.id().value();
-  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed);
-      e != nullptr && e->lock.try_lock()) {
-    e->name.copy(report.name, sizeof report.name - 1);
-    e->lock.unlock();
-  }
-  return true;
 }
 
 #ifdef COIR_RACE

@@ -100,8 +100,9 @@ std::size_t stack_used() noexcept {
   sched::fiber_record* f = sched::this_record();
   if (f == nullptr) return 0;
   auto& w = static_cast<sched::worker&>(sched::current_host());
-  return w.measures_stacks() ? fiber::painted_high_water(*f->context.on)
-                             : fiber::stack_used_now(*f->context.on);
+  const bool painted = w.measures_stacks() && f->coroutine == nullptr;  // their stacks are not
+  return painted ? fiber::painted_high_water(*f->context.on)
+                 : fiber::stack_used_now(*f->context.on);
 }
 
 std::size_t stack_size() noexcept {

@@ -10,6 +10,7 @@
 
 #include "fatal.hpp"
 #include "futex.hpp"
+#include "thread_coroutines.hpp"
 
 namespace coir::sched {
 
@@ -61,8 +62,9 @@ thread_host* free_hosts = nullptr;  // under free_mutex; never freed
 
 void thread_ends(void* h) noexcept {
   set_current_host(nullptr);
-  std::lock_guard lock(free_mutex);
   auto* gone = static_cast<thread_host*>(h);
+  forget_coroutines(*gone);  // the next thread has other addresses
+  std::lock_guard lock(free_mutex);
   gone->next_free = free_hosts;
   free_hosts = gone;
 }

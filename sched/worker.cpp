@@ -31,6 +31,7 @@ worker::worker(runtime_core& of, unsigned i, std::unique_ptr<driver> d)
       driver_(std::move(d)),
       stacks_(of.stacks, fiber::stack_pool::rounded(of.opts.stack_size)) {
   io = driver_.get();
+  switches_with = this;
 }
 
 worker::~worker() {

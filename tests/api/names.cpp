@@ -8,8 +8,11 @@
 #include <iostream>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <ranges>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 using namespace std::chrono_literals;
 
@@ -138,6 +141,42 @@ int synchronisation() {
   return n + event.wait_for(1s) + event.wait_until(coir::clock::now()) + event.is_set();
 }
 
+// Coroutines and generators.
+void walk(int depth, coir::generator<int>::yield_type& yield) {
+  if (depth == 0) return;
+  yield(depth);
+  walk(depth - 1, yield);
+}
+
+int coroutines() {
+  auto co = coir::coroutine<int(std::string)>([](auto& yield, std::string) {
+    std::string next = yield(1);
+    yield(int(next.size()));
+  });
+  std::optional<int> y = co.resume("a");
+  bool dead = co.status() == coir::coroutine_status::dead;
+  co.close();
+  auto steps = coir::coroutine<void()>([](auto& yield) { yield(); }, 64 * 1024);
+  bool alive = steps.resume();
+  static_assert(!std::is_base_of_v<std::exception, coir::coroutine_closed> &&
+                std::is_base_of_v<std::logic_error, coir::dead_coroutine>);
+  int n = coir::coroutine_running();
+  for (auto s : {coir::coroutine_status::suspended, coir::coroutine_status::running,
+                 coir::coroutine_status::normal, coir::coroutine_status::dead})
+    n += steps.status() == s;
+  for (int v : coir::generator<int>([](auto& yield) {
+         yield(1);
+         yield.from(std::vector{1, 2});
+         walk(3, yield);
+       }))
+    n += v;
+#if !defined(__clang__) || __clang_major__ >= 16  // older ones cannot compile libstdc++'s views
+  auto three = coir::generator<int>([](auto& yield) { yield(1); }) | std::views::take(3);
+  for (int v : three) n += v;
+#endif
+  return n + y.value_or(0) + dead + alive;
+}
+
 // Streams.
 int streams() {
   std::error_code error;
@@ -175,5 +214,6 @@ int streams() {
 
 int main(int argc, char**) {
   // Never true; the compiler does not know.
-  if (argc < 0) return running() + tasks() + this_fiber() + synchronisation() + streams();
+  if (argc < 0)
+    return running() + tasks() + this_fiber() + synchronisation() + coroutines() + streams();
 }

@@ -1,5 +1,8 @@
 // Everything but the optional parts.
 #pragma once
+#include <coir/coroutine/coroutine.hpp>
+#include <coir/coroutine/coroutine_status.hpp>
+#include <coir/coroutine/generator.hpp>
 #include <coir/io/endpoint.hpp>
 #include <coir/io/errors.hpp>
 #include <coir/io/server.hpp>

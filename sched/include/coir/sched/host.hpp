@@ -4,6 +4,7 @@
 // A host runs waiters: a worker, a guest scheduler's thread, or a plain thread. What blocks asks
 // the current host and never a worker, so that it works on all three.
 #pragma once
+#include <coir/fiber/context.hpp>
 #include <coir/sched/clock.hpp>
 #include <coir/sched/driver.hpp>
 #include <coir/sched/waiter.hpp>
@@ -33,12 +34,14 @@ struct request {
   void (*handled)(request&) noexcept = nullptr;  // the last touch; may free the request
 };
 
+struct thread_coroutines;  // what a thread keeps for its coroutines; sched/thread_coroutines.hpp
+
 enum class host_kind : std::uint8_t { worker, thread, guest };
 
 class host {
  public:
   explicit host(host_kind k) noexcept : kind(k) {}
-  virtual ~host() = default;
+  virtual ~host();
   host(const host&) = delete;
   host& operator=(const host&) = delete;
 
@@ -68,6 +71,10 @@ class host {
   // The thread's own, while it runs on this host.
   waiter* running = nullptr;  // null: the host's own loop runs
   driver* io = nullptr;       // null: none
+
+  // For coroutines, which switch stacks within what runs here. Null: none has been on this thread.
+  fiber::carrier* switches_with = nullptr;
+  thread_coroutines* coroutines = nullptr;
 
   const host_kind kind;
 };

@@ -21,6 +21,7 @@ constexpr std::array workloads{
     workload{"wake", "from a fiber to a fiber of another worker", &measure_wake},
     workload{"deadlines", "what a deadline adds to a wait", &measure_deadlines},
     workload{"sleepers", "a million fibers that sleep up to a second", &measure_sleepers},
+    workload{"generator", "values out of a generator, and making one", &measure_generator},
     workload{"parked", "memory of a million fibers that wait", &measure_parked},
 };
 

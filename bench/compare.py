@@ -14,7 +14,8 @@ import sys
 
 import echo
 
-MICRO = ('yield', 'spawn_join', 'spawn_many', 'fork_join', 'mutex', 'wake', 'deadlines', 'sleepers', 'parked')
+MICRO = ('yield', 'spawn_join', 'spawn_many', 'fork_join', 'mutex', 'wake', 'deadlines', 'sleepers', 'parked',
+         'generator')
 
 
 class Table:
@@ -102,7 +103,7 @@ def main():
         arguments.error('there is no workload ' + ', '.join(sorted(unknown)))
     echo.raise_descriptor_limit()
 
-    others = {'boost_fiber': f'{given.build}/bench/boost_fiber_bench'}
+    others = {name: f'{given.build}/bench/{name}_bench' for name in ('boost_fiber', 'boost_coroutine2')}
     others = {name: program for name, program in others.items() if os.access(program, os.X_OK)}
     contestants = echo_contestants(given.build, dict(entry.split('=', 1) for entry in given.server))
     contestants = {name: c for name, c in contestants.items() if re.search(given.only or '', name)}

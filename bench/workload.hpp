@@ -55,5 +55,6 @@ bool measure_wake(const settings&);
 bool measure_sleepers(const settings&);
 bool measure_deadlines(const settings&);
 bool measure_parked(const settings&);
+bool measure_generator(const settings&);
 
 }  // namespace bench

@@ -10,6 +10,7 @@
 #include <coir/io/tcp.hpp>
 #include <coir/io/unix.hpp>
 #include <coir/io/wait.hpp>
+#include <coir/sched/big_stack.hpp>
 #include <coir/sched/cancelled.hpp>
 #include <coir/sched/clock.hpp>
 #include <coir/sched/fiber_id.hpp>

@@ -1,12 +1,8 @@
 // Calls that block their thread, on threads of their own.
 #pragma once
-#include <exception>
-#include <functional>
-#include <optional>
 #include <type_traits>
-#include <utility>
-#include <variant>
 
+#include <coir/sched/kept_call.hpp>
 #include <coir/sched/spin_lock.hpp>
 #include <coir/sched/wait_queue.hpp>
 
@@ -46,37 +42,13 @@ void run_offloaded(awaited_job&);
 // std::system_error(operation_not_permitted).
 template <class F>
 auto offload(F&& f) {
-  using returned = std::invoke_result_t<F>;
-  using kept = std::conditional_t<
-      std::is_void_v<returned>, std::monostate,
-      std::conditional_t<std::is_reference_v<returned>, std::add_pointer_t<returned>, returned>>;
   struct job : sched::awaited_job {
-    explicit job(F& g) noexcept : awaited_job(&job::call), function(g) {}
-    static void call(sched::offload_job& j) noexcept {
-      auto& self = static_cast<job&>(j);
-      try {
-        if constexpr (std::is_void_v<returned>)
-          std::invoke(std::forward<F>(self.function)), self.result.emplace();
-        else if constexpr (std::is_reference_v<returned>)
-          self.result.emplace(std::addressof(std::invoke(std::forward<F>(self.function))));
-        else
-          self.result.emplace(std::invoke(std::forward<F>(self.function)));
-      } catch (...) {
-        self.error = std::current_exception();
-      }
-    }
-    std::remove_reference_t<F>& function;
-    std::optional<kept> result;
-    std::exception_ptr error;
+    explicit job(std::remove_reference_t<F>& g) noexcept : awaited_job(&job::run_it), call(g) {}
+    static void run_it(sched::offload_job& j) noexcept { static_cast<job&>(j).call.make(); }
+    sched::kept_call<F> call;
   } j(f);
   sched::run_offloaded(j);
-  if (j.error != nullptr) std::rethrow_exception(j.error);
-  if constexpr (std::is_void_v<returned>)
-    return;
-  else if constexpr (std::is_reference_v<returned>)
-    return std::ref(**j.result).get();
-  else
-    return std::move(*j.result);
+  return j.call.take();
 }
 
 }  // namespace coir

@@ -35,6 +35,22 @@ std::string text_of(wait_kind kind, std::uint64_t id) {
       return "event";
     case wait_kind::semaphore:
       return "semaphore";
+    case wait_kind::push:
+      return "channel to push to";
+    case wait_kind::pop:
+      return "channel to pop from";
+    case wait_kind::select:
+      return "select";
+    case wait_kind::put:
+      return "work_queue to put into";
+    case wait_kind::get:
+      return "work_queue to get from";
+    case wait_kind::tasks_done:
+      return "work_queue to be done";
+    case wait_kind::broadcast:
+      return "broadcast";
+    case wait_kind::watch:
+      return "watch";
     case wait_kind::join:
       return with("join", " of fiber ");
     case wait_kind::group:

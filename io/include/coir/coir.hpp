@@ -25,7 +25,13 @@
 #include <coir/sched/timeout.hpp>
 #include <coir/sched/timer.hpp>
 #include <coir/sched/wait.hpp>
+#include <coir/sync/broadcast.hpp>
+#include <coir/sync/channel.hpp>
+#include <coir/sync/channel_closed.hpp>
 #include <coir/sync/condition_variable.hpp>
 #include <coir/sync/counting_semaphore.hpp>
 #include <coir/sync/event.hpp>
 #include <coir/sync/mutex.hpp>
+#include <coir/sync/select.hpp>
+#include <coir/sync/watch.hpp>
+#include <coir/sync/work_queue.hpp>

@@ -7,6 +7,10 @@
 
 namespace coir {
 
+namespace sched {
+class work_gate;
+}
+
 // As std::timed_mutex, for fibers and threads in any mix: std's lock guards work. A waiter parks;
 // unlock hands the mutex to the one that has waited longest. Not recursive: a second lock by its
 // owner, like an unlock by somebody else and a destruction while it is held, stops the process with
@@ -34,6 +38,7 @@ class mutex {
 
  private:
   friend class condition_variable;
+  friend class sched::work_gate;
   void lock_uncancelled() noexcept;  // whatever is pending: for who must hold it again
   bool lock_before(clock::time_point deadline);
   sched::outcome acquire(clock::time_point deadline, bool cancellable);

@@ -1,0 +1,386 @@
+// The members of basic_channel_core, for the production core and for its models.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#include <coir/sched/channel_core.hpp>
+
+#include "../fatal.hpp"
+
+namespace coir::sched {
+
+inline std::byte* new_slots(std::size_t capacity, const item_functions& items) {
+  if (capacity == 0) return nullptr;
+  if (capacity > std::numeric_limits<std::ptrdiff_t>::max() / items.slot_size)
+    throw std::length_error("coir: a channel of more items than memory can hold");
+  return static_cast<std::byte*>(
+      ::operator new(capacity* items.slot_size, std::align_val_t(items.slot_alignment)));
+}
+
+template <class Platform>
+basic_channel_core<Platform>::basic_channel_core(std::size_t capacity, const item_functions& items)
+    : items_(items),
+      capacity_(capacity),
+      slots_(new_slots(capacity, items)),
+      random_(reinterpret_cast<std::uintptr_t>(this) * 0x9e3779b97f4a7c15U | 1) {}
+
+template <class Platform>
+basic_channel_core<Platform>::~basic_channel_core() {
+  lock_.lock();  // whoever has just served us may not have let go of it yet
+  if (!pushers_.empty() || !poppers_.empty())
+    fatal("a channel was destroyed while somebody waited for it");
+  lock_.unlock();
+  while (channel_slot* s = take_full_locked()) items_.drop(place(*s));
+  ::operator delete(slots_, std::align_val_t(items_.slot_alignment));
+}
+
+// --- matching, with the lock held ---
+
+template <class Platform>
+bool basic_channel_core<Platform>::match_locked(channel_case& c, woken_list& woken) noexcept {
+  return c.pushes ? match_push_locked(c, woken) : match_pop_locked(c, woken);
+}
+
+template <class Platform>
+bool basic_channel_core<Platform>::match_push_locked(channel_case& c, woken_list& woken) noexcept {
+  if (closed_) {
+    c.agreed = deal::closed;
+  } else if (channel_case* const popper = claim_first_locked(poppers_)) {
+    c.partner = popper;
+    c.agreed = deal::partner;
+    if (items_.under_lock) {
+      items_.hand_over(popper->value, c.value);
+      c.agreed = deal::done;
+      wake_with_locked(*popper, deal::done, woken);
+    }
+  } else if (channel_slot* const slot = free_slot_locked()) {
+    c.slot = slot;
+    c.agreed = deal::slot;
+    if (items_.under_lock) {
+      items_.fill(place(*slot), c.value);
+      append_locked(*slot);
+      c.agreed = deal::done;
+    } else {
+      ++in_flight_;
+    }
+  } else {
+    return false;
+  }
+  return true;
+}
+
+template <class Platform>
+bool basic_channel_core<Platform>::match_pop_locked(channel_case& c, woken_list& woken) noexcept {
+  if (channel_slot* const slot = take_full_locked()) {
+    c.slot = slot;
+    c.agreed = deal::slot;
+    if (!items_.under_lock) {
+      ++in_flight_;
+      return true;
+    }
+    items_.take(c.value, place(*slot));
+    c.agreed = deal::done;
+    if (channel_case* const pusher = claim_first_locked(pushers_)) {
+      items_.fill(place(*slot), pusher->value);
+      append_locked(*slot);
+      wake_with_locked(*pusher, deal::done, woken);
+    } else {
+      free_locked(*slot);
+    }
+  } else if (channel_case* const pusher = claim_first_locked(pushers_)) {
+    c.partner = pusher;
+    c.agreed = deal::partner;
+    if (items_.under_lock) {
+      items_.hand_over(c.value, pusher->value);
+      c.agreed = deal::done;
+      wake_with_locked(*pusher, deal::done, woken);
+    }
+  } else if (closed_ && in_flight_ == 0) {
+    c.agreed = deal::closed;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// The first whose wait has not been claimed for something else: it is ours now, and out. Those that
+// lost unlink nothing.
+template <class Platform>
+auto basic_channel_core<Platform>::claim_first_locked(cases& in) noexcept -> channel_case* {
+  while (channel_case* const c = in.pop_front()) {
+    if (!c->wait->who->claim.claim(c->wait->generation, outcome::granted)) continue;
+    c->wait->chosen = c;
+    return c;
+  }
+  return nullptr;
+}
+
+template <class Platform>
+void basic_channel_core<Platform>::wake_with_locked(channel_case& c, deal what,
+                                                    woken_list& woken) noexcept {
+  c.agreed = what;
+  woken.push(c);
+}
+
+// Nothing will ever come: those who wait to pop learn it.
+template <class Platform>
+void basic_channel_core<Platform>::wake_drained_locked(woken_list& woken) noexcept {
+  if (!closed_ || full_ != 0 || in_flight_ != 0) return;
+  while (channel_case* const c = claim_first_locked(poppers_))
+    wake_with_locked(*c, deal::closed, woken);
+}
+
+template <class Platform>
+void basic_channel_core<Platform>::link_locked(channel_case& c) noexcept {
+  cases& line = c.pushes ? pushers_ : poppers_;
+  if (c.agreed == deal::again)
+    line.push_front(c);
+  else
+    line.push_back(c);
+}
+
+template <class Platform>
+void basic_channel_core<Platform>::unlink(channel_case& c) noexcept {
+  lock_.lock();
+  if (c.linked()) cases::erase(c);
+  lock_.unlock();
+}
+
+// --- carrying out, with the lock free ---
+
+template <class Platform>
+void basic_channel_core<Platform>::settle(channel_case& c) {
+  if (c.agreed == deal::partner)
+    serve(c);
+  else if (c.agreed == deal::slot)
+    c.pushes ? fill(c) : take(c);
+}
+
+template <class Platform>
+void basic_channel_core<Platform>::serve(channel_case& c) {
+  // The partner stays parked until it is woken: its item, or its optional, is ours.
+  channel_case& other = *c.partner;
+  try {
+    items_.hand_over(c.pushes ? other.value : c.value, c.pushes ? c.value : other.value);
+  } catch (...) {
+    other.agreed = deal::again;
+    Platform::wake(*other.wait->who);
+    throw;
+  }
+  other.agreed = deal::done;
+  Platform::wake(*other.wait->who);
+}
+
+template <class Platform>
+void basic_channel_core<Platform>::fill(channel_case& c) {
+  try {
+    items_.fill(place(*c.slot), c.value);
+  } catch (...) {
+    release(*c.slot);
+    throw;
+  }
+  commit(*c.slot);
+}
+
+template <class Platform>
+void basic_channel_core<Platform>::take(channel_case& c) {
+  try {
+    items_.take(c.value, place(*c.slot));
+  } catch (...) {
+    give_back(*c.slot);
+    throw;
+  }
+  release(*c.slot);
+}
+
+// Filled: it goes to who waits for it, still in flight, or behind the others.
+template <class Platform>
+void basic_channel_core<Platform>::commit(channel_slot& s) noexcept {
+  woken_list woken;
+  lock_.lock();
+  if (channel_case* const popper = claim_first_locked(poppers_)) {
+    popper->slot = &s;
+    wake_with_locked(*popper, deal::slot, woken);
+  } else {
+    append_locked(s);
+    --in_flight_;
+  }
+  lock_.unlock();
+  woken.wake_all();
+}
+
+// Its item would not move: as if nobody had tried.
+template <class Platform>
+void basic_channel_core<Platform>::give_back(channel_slot& s) noexcept {
+  woken_list woken;
+  lock_.lock();
+  if (channel_case* const popper = claim_first_locked(poppers_)) {
+    popper->slot = &s;
+    wake_with_locked(*popper, deal::slot, woken);
+  } else {
+    prepend_locked(s);
+    --in_flight_;
+  }
+  lock_.unlock();
+  woken.wake_all();
+}
+
+// Empty: it goes to who waits to fill it, still in flight, or it is free.
+template <class Platform>
+void basic_channel_core<Platform>::release(channel_slot& s) noexcept {
+  woken_list woken;
+  lock_.lock();
+  if (channel_case* const pusher = claim_first_locked(pushers_)) {
+    pusher->slot = &s;
+    wake_with_locked(*pusher, deal::slot, woken);
+  } else {
+    free_locked(s);
+    --in_flight_;
+    wake_drained_locked(woken);
+  }
+  lock_.unlock();
+  woken.wake_all();
+}
+
+// --- slots, with the lock held ---
+
+template <class Platform>
+channel_slot* basic_channel_core<Platform>::free_slot_locked() noexcept {
+  if (channel_slot* const s = free_) {
+    free_ = s->next;
+    return s;
+  }
+  if (used_ == capacity_) return nullptr;
+  return ::new (slots_ + used_++ * items_.slot_size) channel_slot{nullptr};
+}
+
+template <class Platform>
+void basic_channel_core<Platform>::free_locked(channel_slot& s) noexcept {
+  s.next = free_;
+  free_ = &s;
+}
+
+template <class Platform>
+void basic_channel_core<Platform>::append_locked(channel_slot& s) noexcept {
+  s.next = nullptr;
+  (first_full_ != nullptr ? last_full_->next : first_full_) = &s;
+  last_full_ = &s;
+  ++full_;
+}
+
+template <class Platform>
+void basic_channel_core<Platform>::prepend_locked(channel_slot& s) noexcept {
+  s.next = first_full_;
+  if (first_full_ == nullptr) last_full_ = &s;
+  first_full_ = &s;
+  ++full_;
+}
+
+template <class Platform>
+channel_slot* basic_channel_core<Platform>::take_full_locked() noexcept {
+  channel_slot* const s = first_full_;
+  if (s != nullptr) {
+    first_full_ = s->next;
+    --full_;
+  }
+  return s;
+}
+
+template <class Platform>
+void* basic_channel_core<Platform>::place(channel_slot& s) const noexcept {
+  return reinterpret_cast<std::byte*>(&s) + items_.place_offset;
+}
+
+// --- the whole ---
+
+template <class Platform>
+void basic_channel_core<Platform>::close() noexcept {
+  woken_list woken;
+  lock_.lock();
+  closed_ = true;
+  while (channel_case* const c = claim_first_locked(pushers_))
+    wake_with_locked(*c, deal::closed, woken);
+  wake_drained_locked(woken);
+  lock_.unlock();
+  woken.wake_all();
+}
+
+template <class Platform>
+bool basic_channel_core<Platform>::closed() const noexcept {
+  lock_.lock();
+  const bool is = closed_;
+  lock_.unlock();
+  return is;
+}
+
+template <class Platform>
+bool basic_channel_core<Platform>::drained() const noexcept {
+  lock_.lock();
+  const bool is = closed_ && full_ == 0 && in_flight_ == 0;
+  lock_.unlock();
+  return is;
+}
+
+template <class Platform>
+std::size_t basic_channel_core<Platform>::size() const noexcept {
+  lock_.lock();
+  const std::size_t n = full_;
+  lock_.unlock();
+  return n;
+}
+
+// xorshift64*.
+template <class Platform>
+std::uint32_t basic_channel_core<Platform>::random_locked() noexcept {
+  random_ ^= random_ >> 12;
+  random_ ^= random_ << 25;
+  random_ ^= random_ >> 27;
+  return static_cast<std::uint32_t>(random_ * 0x2545f4914f6cdd1dU >> 32);
+}
+
+// --- the channels of one select ---
+
+// Their locks, each once, in the order of addresses; the first case of the chain.
+template <class Platform>
+basic_channel_case<Platform>* chain_locks(std::span<basic_channel_case<Platform>> cases) noexcept {
+  basic_channel_case<Platform>* first = nullptr;
+  for (auto& c : cases) {
+    if (c.channel == nullptr) continue;
+    auto** at = &first;
+    while (*at != nullptr && std::less<>{}((*at)->channel, c.channel)) at = &(*at)->next_locked;
+    if (*at != nullptr && (*at)->channel == c.channel) continue;
+    c.next_locked = std::exchange(*at, &c);
+  }
+  return first;
+}
+
+template <class Platform>
+void lock_chain(basic_channel_case<Platform>* c) noexcept {
+  for (; c != nullptr; c = c->next_locked) c->channel->lock();
+}
+
+// The cases may lie on the stack of a fiber that parks and is woken meanwhile: it unlinks the cases
+// that lost, and so cannot return before the last lock of the chain is free. (Was the last one's
+// case chosen, there is nothing to be read after it.)
+template <class Platform>
+void unlock_chain(basic_channel_case<Platform>* c) noexcept {
+  while (c != nullptr) {
+    auto* const next = c->next_locked;
+    c->channel->unlock();
+    c = next;
+  }
+}
+
+// The fiber's part once it runs again: all cases but the chosen one leave their queues.
+template <class Platform>
+void unlink_losers(std::span<basic_channel_case<Platform>> cases,
+                   const basic_channel_case<Platform>* chosen) noexcept {
+  for (auto& c : cases)
+    if (&c != chosen && c.channel != nullptr) c.channel->unlink(c);
+}
+
+}  // namespace coir::sched

@@ -1,0 +1,195 @@
+// Always true, while the lock is free: places_ is items_ and the permits that are out;
+// nobody waits to get while
+// items_ is not 0, nor to put while a place is free; closed_ with neither items nor permits is for
+// ever.
+#include <coir/sync/work_queue.hpp>
+
+#include <algorithm>
+#include <utility>
+
+#include <coir/sched/cancellation.hpp>
+
+#include "../fatal.hpp"
+
+namespace coir::sched {
+
+namespace {
+
+// What the claimer leaves in the node of a wait to put or to get.
+constexpr std::uint64_t permitted = 0, refused = 1;
+
+void wake_all(ready_list& woken) noexcept {
+  while (waiter* w = woken.pop()) wake(*w);
+}
+
+}  // namespace
+
+work_gate::~work_gate() {
+  lock_.lock();
+  if (!putters_.empty() || !getters_.empty() || !joiners_.empty())
+    fatal("a work_queue was destroyed while somebody waited for it");
+  lock_.unlock();
+}
+
+wait_node* work_gate::claim_first_locked(wait_queue& in) noexcept {
+  while (wait_node* const first = in.front()) {
+    in.erase(*first);
+    if (first->who->claim.claim(first->generation, outcome::granted)) return first;
+  }
+  return nullptr;
+}
+
+// An item that nobody has a permit for, or whose permit has been given back.
+void work_gate::item_there_locked(ready_list& woken) noexcept {
+  if (wait_node* const getter = claim_first_locked(getters_)) {
+    woken.push(*getter->who);
+  } else {
+    ++items_;
+  }
+}
+
+void work_gate::place_free_locked(ready_list& woken) noexcept {
+  if (wait_node* const putter = claim_first_locked(putters_)) {
+    woken.push(*putter->who);
+  } else {
+    --places_;
+  }
+}
+
+void work_gate::wake_drained_locked(ready_list& woken) noexcept {
+  if (!closed_ || places_ != 0) return;
+  while (wait_node* const getter = claim_first_locked(getters_)) {
+    getter->amount = refused;
+    woken.push(*getter->who);
+  }
+}
+
+void work_gate::done_locked(std::size_t n, ready_list& woken) noexcept {
+  unfinished_ -= n;
+  if (unfinished_ != 0) return;
+  while (waiter* w = joiners_.claim_first()) woken.push(*w);
+}
+
+bool work_gate::wait(wait_queue& in, wait_kind why, clock::time_point deadline) {
+  waiter& me = *current_host().running;
+  wait_node node;
+  node.amount = permitted;
+  const outcome how = wait_in(in, lock_, node, {why}, deadline);
+  if (how == outcome::cancelled) throw_cancelled(me);
+  if (how == outcome::granted && node.amount == refused) throw channel_closed();
+  return how == outcome::granted;
+}
+
+bool work_gate::begin_put(clock::time_point deadline, bool may_wait) {
+  if (may_wait) cancellation_point(*current_host().running);
+  lock_.lock();
+  const bool place = most_ == 0 || places_ < most_;
+  if (closed_ || place || !may_wait) {
+    const bool closed = closed_;
+    if (place && !closed) ++places_;
+    lock_.unlock();
+    if (closed) throw channel_closed();
+    return place;
+  }
+  return wait(putters_, wait_kind::put, deadline);
+}
+
+bool work_gate::begin_get(clock::time_point deadline, bool may_wait) {
+  if (may_wait) cancellation_point(*current_host().running);
+  lock_.lock();
+  const bool item = items_ != 0, drained = closed_ && places_ == 0;
+  if (item || drained || !may_wait) {
+    if (item) --items_;
+    lock_.unlock();
+    if (drained) throw channel_closed();
+    return item;
+  }
+  return wait(getters_, wait_kind::get, deadline);
+}
+
+std::size_t work_gate::end_put(bool stored) noexcept {
+  ready_list woken;
+  lock_.lock();
+  const bool drop = stored && dropping_;
+  if (stored) ++unfinished_;
+  if (!drop) {  // else our permit is now one to get
+    if (stored)
+      item_there_locked(woken);
+    else
+      place_free_locked(woken);
+    wake_drained_locked(woken);
+  }
+  lock_.unlock();
+  wake_all(woken);
+  return drop ? 1 : 0;
+}
+
+std::size_t work_gate::end_get(bool taken) noexcept {
+  ready_list woken;
+  lock_.lock();
+  const bool drop = !taken && dropping_;
+  if (!drop) {
+    if (taken)
+      place_free_locked(woken);
+    else
+      item_there_locked(woken);
+    wake_drained_locked(woken);
+  }
+  lock_.unlock();
+  wake_all(woken);
+  return drop ? 1 : 0;
+}
+
+std::size_t work_gate::shutdown(bool immediate) noexcept {
+  ready_list woken;
+  lock_.lock();
+  closed_ = true;
+  dropping_ = dropping_ || immediate;
+  while (wait_node* const putter = claim_first_locked(putters_)) {
+    putter->amount = refused;
+    woken.push(*putter->who);
+  }
+  const std::size_t dropped = immediate ? std::exchange(items_, 0) : 0;
+  wake_drained_locked(woken);
+  lock_.unlock();
+  wake_all(woken);
+  return dropped;
+}
+
+void work_gate::drop_ended(std::size_t n) noexcept {
+  ready_list woken;
+  lock_.lock();
+  places_ -= n;
+  done_locked(std::min(n, unfinished_), woken);
+  wake_drained_locked(woken);
+  lock_.unlock();
+  wake_all(woken);
+}
+
+void work_gate::task_done() noexcept {
+  ready_list woken;
+  lock_.lock();
+  if (unfinished_ == 0) fatal("task_done was called more often than items were put");
+  done_locked(1, woken);
+  lock_.unlock();
+  wake_all(woken);
+}
+
+bool work_gate::join(clock::time_point deadline) {
+  cancellation_point(*current_host().running);
+  lock_.lock();
+  if (unfinished_ == 0) {
+    lock_.unlock();
+    return true;
+  }
+  return wait(joiners_, wait_kind::tasks_done, deadline);
+}
+
+std::size_t work_gate::size() const noexcept {
+  lock_.lock();
+  const std::size_t n = items_;
+  lock_.unlock();
+  return n;
+}
+
+}  // namespace coir::sched

@@ -18,6 +18,12 @@ constexpr std::array workloads{
     workload{"spawn_many", "spawn a million tasks, then join them", &measure_spawn_many},
     workload{"fork_join", "fib(27), a task a call", &measure_fork_join},
     workload{"mutex", "100 fibers, a mutex, a yield while it is held", &measure_mutex},
+    workload{"channel_ping_pong", "two fibers, two channels, an item there and back",
+             &measure_channel_ping_pong},
+    workload{"channel_throughput", "one pushes, one pops, a channel of 128",
+             &measure_channel_throughput},
+    workload{"skynet_channels", "a million leaves sum up through channels",
+             &measure_skynet_channels},
     workload{"wake", "from a fiber to a fiber of another worker", &measure_wake},
     workload{"deadlines", "what a deadline adds to a wait", &measure_deadlines},
     workload{"sleepers", "a million fibers that sleep up to a second", &measure_sleepers},
@@ -59,7 +65,7 @@ int main(int argc, char** argv) try {
                      {"here", "", "in this process, not in a child: for profilers"},
                      {"no-reactor", "", "workers without I/O"}});
   if (given.has("list")) {
-    for (const workload& w : workloads) std::printf("%-12s %s\n", w.name, w.what);
+    for (const workload& w : workloads) std::printf("%-18s %s\n", w.name, w.what);
     return 0;
   }
   for (const std::string& word : given.words())

@@ -14,8 +14,8 @@ import sys
 
 import echo
 
-MICRO = ('yield', 'spawn_join', 'spawn_many', 'fork_join', 'mutex', 'wake', 'deadlines', 'sleepers', 'parked',
-         'generator')
+MICRO = ('yield', 'spawn_join', 'spawn_many', 'fork_join', 'mutex', 'channel_ping_pong', 'channel_throughput',
+         'skynet_channels', 'wake', 'deadlines', 'sleepers', 'parked', 'generator')
 
 
 class Table:

@@ -10,6 +10,7 @@
 #include "histogram.hpp"
 #include "process.hpp"
 #include "report.hpp"
+#include "two_workers.hpp"
 #include "workload.hpp"
 
 namespace bench {
@@ -20,24 +21,6 @@ using namespace std::chrono_literals;
 void spin_for(std::chrono::nanoseconds d) {
   const std::uint64_t end = now_ns() + static_cast<std::uint64_t>(d.count());
   while (now_ns() < end) {}
-}
-
-// Runs each of the two on a worker of its own, where it stays. A fiber that does not wait keeps its
-// worker, so that the other one has to be started elsewhere.
-template <class A, class B>
-void on_two_workers(A&& a, B&& b) {
-  std::atomic<int> there{0};
-  const auto occupy = [&there](auto& f) {
-    return coir::spawn([&there, &f] {
-      ++there;
-      while (there.load() < 2) std::this_thread::yield();
-      coir::spawn({.name = {}, .stack_size = 0, .pinned = true}, [&f] { f(); }).get();
-    });
-  };
-  auto first = occupy(a);
-  auto second = occupy(b);
-  first.get();
-  second.get();
 }
 
 constexpr std::uint64_t forgotten_ns = 2'000'000'000;

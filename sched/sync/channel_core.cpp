@@ -11,7 +11,7 @@ template class basic_channel_core<channel_platform>;
 
 namespace {
 
-using woken_list = basic_woken_list<channel_platform>;
+using channel_match = basic_channel_match<channel_platform>;
 using channel_wait = basic_channel_wait<channel_platform>;
 
 // The locks of the chain are held; they are released once the wait can be found. The case that was
@@ -45,76 +45,112 @@ channel_case* wait_for(waiter& me, std::span<channel_case> cases, channel_case* 
   return chosen;
 }
 
-// All locks held: one of those that can be had now, each with the same chance.
-channel_case* match_any_locked(std::span<channel_case> cases, channel_case& first,
-                               woken_list& woken) noexcept {
-  for (std::size_t i = 0; i < cases.size(); ++i) cases[i].turn = &cases[i];
-  for (std::size_t i = 0; i < cases.size(); ++i) {
-    const std::uint64_t left = cases.size() - i;
-    const std::size_t drawn = i + (first.channel->random_locked() * left >> 32);
-    channel_case& c = *std::exchange(cases[drawn].turn, cases[i].turn);
-    if (c.channel != nullptr && c.channel->match_locked(c, woken)) return &c;
-  }
-  return nullptr;
+// What the claimer has left in a case that was waited for.
+deal settle_waited(channel_case& c) {
+  channel_match m;
+  m.agreed = c.agreed;
+  m.slot = c.slot;
+  return c.agreed = c.channel->settle(c.pushes, c.value, m);
 }
 
 void make_room_for(clock::time_point deadline) {
   if (deadline != never) current_host().make_room_for_deadline();
 }
 
-}  // namespace
-
-bool offer_now(channel_case& c) {
-  woken_list woken;
-  c.channel->lock();
-  const bool matched = c.channel->match_locked(c, woken);
-  c.channel->unlock();
-  if (!matched) return false;
-  woken.wake_all();
-  c.channel->settle(c);
-  return true;
+// The lock is held, and there was no deal to be had.
+[[gnu::noinline]] deal wait_and_settle(waiter& me, channel_core& channel, bool pushes, void* value,
+                                       clock::time_point deadline) {
+  channel_case c;
+  c.channel = &channel;
+  c.value = value;
+  c.pushes = pushes;
+  bool room = deadline == never;
+  do {
+    if (!room) {
+      channel.unlock();
+      current_host().make_room_for_deadline();
+      channel.lock();
+    }
+    channel_match m;
+    if (c.agreed == deal::again || !room)
+      if (channel.match_locked(pushes, value, m)) {
+        channel.unlock();
+        return channel.settle(pushes, value, m);
+      }
+    const auto kind = pushes ? wait_kind::push : wait_kind::pop;
+    if (wait_for(me, {&c, 1}, &c, kind, deadline) == nullptr) return deal::none;
+    if (c.agreed != deal::again) return settle_waited(c);
+    channel.lock();
+  } while (true);
 }
 
-bool offer(channel_case& c, clock::time_point deadline) {
+template <bool pushes>
+deal offer(channel_core& channel, void* value, clock::time_point deadline) {
   waiter& me = *current_host().running;
   cancellation_point(me);
-  do {
-    make_room_for(deadline);
-    woken_list woken;
-    c.channel->lock();
-    if (c.channel->match_locked(c, woken)) {
-      c.channel->unlock();
-      woken.wake_all();
-      break;
-    }
-    const auto kind = c.pushes ? wait_kind::push : wait_kind::pop;
-    if (wait_for(me, {&c, 1}, &c, kind, deadline) == nullptr) return false;
-  } while (c.agreed == deal::again);
-  if (c.agreed != deal::done) c.channel->settle(c);
-  return true;
+  channel_match m;
+  channel.lock();
+  if (channel.match_locked(pushes, value, m)) [[likely]] {
+    channel.unlock();
+    return channel.settle(pushes, value, m);
+  }
+  return wait_and_settle(me, channel, pushes, value, deadline);
 }
+
+template <bool pushes>
+deal offer_now(channel_core& channel, void* value) {
+  channel_match m;
+  channel.lock();
+  const bool matched = channel.match_locked(pushes, value, m);
+  channel.unlock();
+  return matched ? channel.settle(pushes, value, m) : deal::none;
+}
+
+// All locks held: one of those that can be had now, each with the same chance.
+channel_case* match_any_locked(std::span<channel_case> cases, channel_case& first,
+                               channel_match& m) noexcept {
+  for (channel_case& c : cases) c.turn = &c;
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const std::uint64_t left = cases.size() - i;
+    const std::size_t drawn = i + (first.channel->random_locked() * left >> 32);
+    channel_case& c = *std::exchange(cases[drawn].turn, cases[i].turn);
+    if (c.channel != nullptr && c.channel->match_locked(c.pushes, c.value, m)) return &c;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+deal offer_push(channel_core& channel, void* item, clock::time_point deadline) {
+  return offer<true>(channel, item, deadline);
+}
+deal offer_pop(channel_core& channel, void* out, clock::time_point deadline) {
+  return offer<false>(channel, out, deadline);
+}
+deal offer_push_now(channel_core& channel, void* item) { return offer_now<true>(channel, item); }
+deal offer_pop_now(channel_core& channel, void* out) { return offer_now<false>(channel, out); }
 
 std::size_t offer_any(std::span<channel_case> cases, clock::time_point deadline, bool may_wait) {
   waiter& me = *current_host().running;
   if (may_wait) cancellation_point(me);
   channel_case* const chain = chain_locks(cases);
-  channel_case* chosen = nullptr;
-  do {
+  for (;;) {
     if (may_wait) make_room_for(deadline);
-    woken_list woken;
+    channel_match m;
     lock_chain(chain);
-    if (chain != nullptr) chosen = match_any_locked(cases, *chain, woken);
-    if (chosen != nullptr || !may_wait) {
+    channel_case* c = chain != nullptr ? match_any_locked(cases, *chain, m) : nullptr;
+    if (c != nullptr) {
       unlock_chain(chain);
-      if (chosen == nullptr) return no_case;
-      woken.wake_all();
-      break;
+      c->agreed = c->channel->settle(c->pushes, c->value, m);
+      return static_cast<std::size_t>(c - cases.data());
     }
-    chosen = wait_for(me, cases, chain, wait_kind::select, deadline);
-    if (chosen == nullptr) return no_case;
-  } while (chosen->agreed == deal::again);
-  chosen->channel->settle(*chosen);
-  return static_cast<std::size_t>(chosen - cases.data());
+    if (!may_wait) return unlock_chain(chain), no_case;
+    c = wait_for(me, cases, chain, wait_kind::select, deadline);
+    if (c == nullptr) return no_case;
+    if (c->agreed == deal::again) continue;
+    settle_waited(*c);
+    return static_cast<std::size_t>(c - cases.data());
+  }
 }
 
 }  // namespace coir::sched

@@ -41,31 +41,33 @@ basic_channel_core<Platform>::~basic_channel_core() {
 // --- matching, with the lock held ---
 
 template <class Platform>
-bool basic_channel_core<Platform>::match_locked(channel_case& c, woken_list& woken) noexcept {
-  return c.pushes ? match_push_locked(c, woken) : match_pop_locked(c, woken);
+inline bool basic_channel_core<Platform>::match_locked(bool pushes, void* value,
+                                                       channel_match& m) noexcept {
+  return pushes ? match_push_locked(value, m) : match_pop_locked(value, m);
 }
 
 template <class Platform>
-bool basic_channel_core<Platform>::match_push_locked(channel_case& c, woken_list& woken) noexcept {
+inline bool basic_channel_core<Platform>::match_push_locked(void* item, channel_match& m) noexcept {
   if (closed_) {
-    c.agreed = deal::closed;
+    m.agreed = deal::closed;
   } else if (channel_case* const popper = claim_first_locked(poppers_)) {
-    c.partner = popper;
-    c.agreed = deal::partner;
     if (items_.under_lock) {
-      items_.hand_over(popper->value, c.value);
-      c.agreed = deal::done;
-      wake_with_locked(*popper, deal::done, woken);
+      items_.hand_over(popper->value, item);
+      popper->agreed = m.agreed = deal::done;
+      m.woken = popper;
+    } else {
+      m.agreed = deal::partner;
+      m.partner = popper;
     }
   } else if (channel_slot* const slot = free_slot_locked()) {
-    c.slot = slot;
-    c.agreed = deal::slot;
     if (items_.under_lock) {
-      items_.fill(place(*slot), c.value);
+      items_.fill(place(*slot), item);
       append_locked(*slot);
-      c.agreed = deal::done;
+      m.agreed = deal::done;
     } else {
       ++in_flight_;
+      m.agreed = deal::slot;
+      m.slot = slot;
     }
   } else {
     return false;
@@ -74,43 +76,52 @@ bool basic_channel_core<Platform>::match_push_locked(channel_case& c, woken_list
 }
 
 template <class Platform>
-bool basic_channel_core<Platform>::match_pop_locked(channel_case& c, woken_list& woken) noexcept {
+inline bool basic_channel_core<Platform>::match_pop_locked(void* out, channel_match& m) noexcept {
   if (channel_slot* const slot = take_full_locked()) {
-    c.slot = slot;
-    c.agreed = deal::slot;
-    if (!items_.under_lock) {
-      ++in_flight_;
-      return true;
-    }
-    items_.take(c.value, place(*slot));
-    c.agreed = deal::done;
-    if (channel_case* const pusher = claim_first_locked(pushers_)) {
-      items_.fill(place(*slot), pusher->value);
-      append_locked(*slot);
-      wake_with_locked(*pusher, deal::done, woken);
+    if (items_.under_lock) {
+      items_.take(out, place(*slot));
+      m.agreed = deal::done;
+      m.woken = refill_locked(*slot);
     } else {
-      free_locked(*slot);
+      ++in_flight_;
+      m.agreed = deal::slot;
+      m.slot = slot;
     }
   } else if (channel_case* const pusher = claim_first_locked(pushers_)) {
-    c.partner = pusher;
-    c.agreed = deal::partner;
     if (items_.under_lock) {
-      items_.hand_over(c.value, pusher->value);
-      c.agreed = deal::done;
-      wake_with_locked(*pusher, deal::done, woken);
+      items_.hand_over(out, pusher->value);
+      pusher->agreed = m.agreed = deal::done;
+      m.woken = pusher;
+    } else {
+      m.agreed = deal::partner;
+      m.partner = pusher;
     }
   } else if (closed_ && in_flight_ == 0) {
-    c.agreed = deal::closed;
+    m.agreed = deal::closed;
   } else {
     return false;
   }
   return true;
+}
+
+// An emptied slot takes the item of who waits to push, who is to be woken.
+template <class Platform>
+inline auto basic_channel_core<Platform>::refill_locked(channel_slot& s) noexcept -> channel_case* {
+  channel_case* const pusher = claim_first_locked(pushers_);
+  if (pusher != nullptr) {
+    items_.fill(place(s), pusher->value);
+    append_locked(s);
+    pusher->agreed = deal::done;
+  } else {
+    free_locked(s);
+  }
+  return pusher;
 }
 
 // The first whose wait has not been claimed for something else: it is ours now, and out. Those that
 // lost unlink nothing.
 template <class Platform>
-auto basic_channel_core<Platform>::claim_first_locked(cases& in) noexcept -> channel_case* {
+inline auto basic_channel_core<Platform>::claim_first_locked(cases& in) noexcept -> channel_case* {
   while (channel_case* const c = in.pop_front()) {
     if (!c->wait->who->claim.claim(c->wait->generation, outcome::granted)) continue;
     c->wait->chosen = c;
@@ -153,48 +164,50 @@ void basic_channel_core<Platform>::unlink(channel_case& c) noexcept {
 // --- carrying out, with the lock free ---
 
 template <class Platform>
-void basic_channel_core<Platform>::settle(channel_case& c) {
-  if (c.agreed == deal::partner)
-    serve(c);
-  else if (c.agreed == deal::slot)
-    c.pushes ? fill(c) : take(c);
+inline deal basic_channel_core<Platform>::settle(bool pushes, void* value, const channel_match& m) {
+  if (m.woken != nullptr) m.woken->wake();
+  if (m.agreed == deal::done || m.agreed == deal::closed) return m.agreed;
+  if (m.agreed == deal::partner)
+    serve(pushes, value, *m.partner);
+  else
+    pushes ? fill(value, *m.slot) : take(value, *m.slot);
+  return deal::done;
 }
 
 template <class Platform>
-void basic_channel_core<Platform>::serve(channel_case& c) {
+void basic_channel_core<Platform>::serve(bool pushes, void* value, channel_case& partner) {
   // The partner stays parked until it is woken: its item, or its optional, is ours.
-  channel_case& other = *c.partner;
   try {
-    items_.hand_over(c.pushes ? other.value : c.value, c.pushes ? c.value : other.value);
+    items_.hand_over(pushes ? partner.value : value, pushes ? value : partner.value);
   } catch (...) {
-    other.agreed = deal::again;
-    Platform::wake(*other.wait->who);
+    partner.agreed = deal::again;
+    partner.wake();
     throw;
   }
-  other.agreed = deal::done;
-  Platform::wake(*other.wait->who);
+  partner.agreed = deal::done;
+  partner.wake();
 }
 
 template <class Platform>
-void basic_channel_core<Platform>::fill(channel_case& c) {
+void basic_channel_core<Platform>::fill(void* item, channel_slot& s) {
   try {
-    items_.fill(place(*c.slot), c.value);
+    items_.fill(place(s), item);
   } catch (...) {
-    release(*c.slot);
+    release(s);
     throw;
   }
-  commit(*c.slot);
+  commit(s);
 }
 
 template <class Platform>
-void basic_channel_core<Platform>::take(channel_case& c) {
+void basic_channel_core<Platform>::take(void* out, channel_slot& s) {
   try {
-    items_.take(c.value, place(*c.slot));
+    items_.take(out, place(s));
   } catch (...) {
-    give_back(*c.slot);
+    give_back(s);
     throw;
   }
-  release(*c.slot);
+  release(s);
 }
 
 // Filled: it goes to who waits for it, still in flight, or behind the others.
@@ -249,7 +262,7 @@ void basic_channel_core<Platform>::release(channel_slot& s) noexcept {
 // --- slots, with the lock held ---
 
 template <class Platform>
-channel_slot* basic_channel_core<Platform>::free_slot_locked() noexcept {
+inline channel_slot* basic_channel_core<Platform>::free_slot_locked() noexcept {
   if (channel_slot* const s = free_) {
     free_ = s->next;
     return s;
@@ -259,13 +272,13 @@ channel_slot* basic_channel_core<Platform>::free_slot_locked() noexcept {
 }
 
 template <class Platform>
-void basic_channel_core<Platform>::free_locked(channel_slot& s) noexcept {
+inline void basic_channel_core<Platform>::free_locked(channel_slot& s) noexcept {
   s.next = free_;
   free_ = &s;
 }
 
 template <class Platform>
-void basic_channel_core<Platform>::append_locked(channel_slot& s) noexcept {
+inline void basic_channel_core<Platform>::append_locked(channel_slot& s) noexcept {
   s.next = nullptr;
   (first_full_ != nullptr ? last_full_->next : first_full_) = &s;
   last_full_ = &s;
@@ -281,7 +294,7 @@ void basic_channel_core<Platform>::prepend_locked(channel_slot& s) noexcept {
 }
 
 template <class Platform>
-channel_slot* basic_channel_core<Platform>::take_full_locked() noexcept {
+inline channel_slot* basic_channel_core<Platform>::take_full_locked() noexcept {
   channel_slot* const s = first_full_;
   if (s != nullptr) {
     first_full_ = s->next;
@@ -291,7 +304,7 @@ channel_slot* basic_channel_core<Platform>::take_full_locked() noexcept {
 }
 
 template <class Platform>
-void* basic_channel_core<Platform>::place(channel_slot& s) const noexcept {
+inline void* basic_channel_core<Platform>::place(channel_slot& s) const noexcept {
   return reinterpret_cast<std::byte*>(&s) + items_.place_offset;
 }
 

@@ -25,7 +25,7 @@ namespace coir::sched {
 template <class Platform>
 class basic_channel_core;
 
-// What a case has come to, and hence what its owner has to do once no lock is held.
+// What a push or a pop has come to, and hence what its caller has to do once no lock is held.
 enum class deal : std::uint8_t {
   none,     // nothing to be had
   done,     // the item has been moved
@@ -38,6 +38,16 @@ enum class deal : std::uint8_t {
 template <class Platform>
 struct basic_channel_case;
 
+// A deal with what belongs to it.
+template <class Platform>
+struct basic_channel_match {
+  deal agreed = deal::none;
+  channel_slot* slot = nullptr;
+  basic_channel_case<Platform>* partner = nullptr;
+  basic_channel_case<Platform>* woken =
+      nullptr;  // claimed, served: to be woken when no lock is held
+};
+
 // One wait, of one case or of all the cases of a select: claimed once, for one of them.
 template <class Platform>
 struct basic_channel_wait {
@@ -46,20 +56,21 @@ struct basic_channel_wait {
   basic_channel_case<Platform>* chosen = nullptr;  // the claimer's, until the wake
 };
 
-// A push or a pop that somebody offers; lies on its caller's stack.
+// A push or a pop that waits, or a case of a select; lies on its caller's stack.
 template <class Platform>
 struct basic_channel_case : fiber::intrusive_hook {
   basic_channel_core<Platform>* channel = nullptr;  // null: never ready
   void* value = nullptr;  // the item to push, or the std::optional to pop into
   bool pushes = false;
-  deal agreed = deal::none;  // its owner's; while the owner waits, its claimer's
+  deal agreed = deal::none;  // its owner's; while the owner waits, its claimer's; so is the slot
   channel_slot* slot = nullptr;
-  basic_channel_case* partner = nullptr;
   basic_channel_wait<Platform>* wait = nullptr;  // set before it is linked
 
   basic_channel_case* next_woken = nullptr;
   basic_channel_case* next_locked = nullptr;  // of a select, in the order of addresses
   basic_channel_case* turn = nullptr;         // of a select, in random order
+
+  void wake() noexcept { Platform::wake(*wait->who); }  // its claimer's last touch
 };
 
 // Claimed cases whose owners are to be woken when no lock is held.
@@ -74,7 +85,7 @@ class basic_woken_list {
   void wake_all() noexcept {
     for (channel_case* c = first_; c != nullptr;) {
       channel_case* const next = c->next_woken;  // c is gone once its owner runs
-      Platform::wake(*c->wait->who);
+      c->wake();
       c = next;
     }
   }
@@ -87,6 +98,7 @@ template <class Platform>
 class basic_channel_core {
  public:
   using channel_case = basic_channel_case<Platform>;
+  using channel_match = basic_channel_match<Platform>;
   using woken_list = basic_woken_list<Platform>;
 
   // Throws std::length_error or std::bad_alloc. Nothing else of a channel allocates.
@@ -98,15 +110,16 @@ class basic_channel_core {
   void lock() noexcept { lock_.lock(); }
   void unlock() noexcept { lock_.unlock(); }
 
-  // Lock held. Makes a deal for the case if one can be had now, as case.agreed; whether there is
-  // one.
-  bool match_locked(channel_case&, woken_list&) noexcept;
+  // Lock held. Makes a deal for who offers an item, or an optional to pop into, if one can be had
+  // now; whether there is one.
+  bool match_locked(bool pushes, void* value, channel_match&) noexcept;
   void link_locked(channel_case&) noexcept;
   void unlink(channel_case&) noexcept;  // takes the lock; a case that is out already stays so
 
-  // Lock free. Carries the deal out; throws what the item's move throws, and then the channel is as
-  // before. Touches the channel no more once others may destroy it.
-  void settle(channel_case&);
+  // Lock free. Wakes who is served, and carries the deal out: done or closed. Throws what the
+  // item's move throws, and then the channel is as before. Touches the channel no more once others
+  // may destroy it.
+  deal settle(bool pushes, void* value, const channel_match&);
 
   void close() noexcept;
   bool closed() const noexcept;
@@ -117,14 +130,15 @@ class basic_channel_core {
 
  private:
   using cases = fiber::intrusive_list<channel_case>;
-  bool match_push_locked(channel_case&, woken_list&) noexcept;
-  bool match_pop_locked(channel_case&, woken_list&) noexcept;
+  bool match_push_locked(void* item, channel_match&) noexcept;
+  bool match_pop_locked(void* out, channel_match&) noexcept;
+  channel_case* refill_locked(channel_slot&) noexcept;
   channel_case* claim_first_locked(cases&) noexcept;
   void wake_with_locked(channel_case&, deal, woken_list&) noexcept;
   void wake_drained_locked(woken_list&) noexcept;
-  void fill(channel_case&);
-  void take(channel_case&);
-  void serve(channel_case&);
+  void fill(void* item, channel_slot&);
+  void take(void* out, channel_slot&);
+  void serve(bool pushes, void* value, channel_case& partner);
   void commit(channel_slot&) noexcept;
   void give_back(channel_slot&) noexcept;
   void release(channel_slot&) noexcept;
@@ -161,15 +175,17 @@ extern template class basic_channel_core<channel_platform>;
 using channel_core = basic_channel_core<channel_platform>;
 using channel_case = basic_channel_case<channel_platform>;
 
-// A push or a pop of one channel: waits until the deadline. False: the time was over, and the item
-// is untouched. A deal of `closed` is left in the case.
-bool offer(channel_case&, clock::time_point deadline);
-bool offer_now(channel_case&);  // never waits, is never cancelled
+// A push or a pop of one channel: done, closed, or none: the time was over, and nothing has moved.
+deal offer_push(channel_core&, void* item, clock::time_point deadline);
+deal offer_pop(channel_core&, void* out, clock::time_point deadline);
+// The same without waiting or being cancelled; none: none can be had.
+deal offer_push_now(channel_core&, void* item);
+deal offer_pop_now(channel_core&, void* out);
 
 inline constexpr std::size_t no_case = ~std::size_t{};
 
-// The same for the first of many that can be had; its index. no_case: the time was over, or, unless
-// it may wait, none can be had.
+// The same for the first of many that can be had: its index; its `agreed` is done or closed.
+// no_case: the time was over, or, unless it may wait, none can be had.
 std::size_t offer_any(std::span<channel_case>, clock::time_point deadline, bool may_wait);
 
 }  // namespace coir::sched

@@ -49,8 +49,7 @@ class channel {
   }
   std::optional<T> try_pop() {
     std::optional<T> out;
-    sched::channel_case c = popping(out);
-    sched::offer_now(c);
+    sched::offer_pop_now(core_, &out);
     return out;
   }
 
@@ -119,21 +118,16 @@ class channel {
     return c;
   }
   bool push_before(T& item, clock::time_point deadline) {
-    sched::channel_case c = pushing(item);
-    return sched::offer(c, deadline) && accepted(c);
+    return accepted(sched::offer_push(core_, &item, deadline));
   }
-  bool push_now(T& item) {
-    sched::channel_case c = pushing(item);
-    return sched::offer_now(c) && accepted(c);
-  }
-  static bool accepted(const sched::channel_case& c) {
-    if (c.agreed == sched::deal::closed) throw channel_closed();
-    return true;
+  bool push_now(T& item) { return accepted(sched::offer_push_now(core_, &item)); }
+  static bool accepted(sched::deal d) {
+    if (d == sched::deal::closed) throw channel_closed();
+    return d == sched::deal::done;
   }
   std::optional<T> pop_before(clock::time_point deadline) {
     std::optional<T> out;
-    sched::channel_case c = popping(out);
-    sched::offer(c, deadline);
+    sched::offer_pop(core_, &out, deadline);
     return out;
   }
 
@@ -151,8 +145,7 @@ class channel<T>::iterator {
   T& operator*() const noexcept { return *item_; }
   iterator& operator++() {
     item_.reset();
-    sched::channel_case c = of_->popping(item_);
-    sched::offer(c, sched::never);
+    sched::offer_pop(of_->core_, &item_, sched::never);
     return *this;
   }
   void operator++(int) { ++*this; }

@@ -1,8 +1,11 @@
 // Misuse of the primitives stops the process with a message, in every build type.
+#include <coir/sync/channel.hpp>
 #include <coir/sync/condition_variable.hpp>
 #include <coir/sync/counting_semaphore.hpp>
 #include <coir/sync/event.hpp>
 #include <coir/sync/mutex.hpp>
+#include <coir/sync/select.hpp>
+#include <coir/sync/work_queue.hpp>
 
 #include <mutex>
 
@@ -148,6 +151,49 @@ TEST_F(sync_death, permits_below_zero_and_above_the_maximum) {
         s.release();
       },
       "coir: 1 permits were released");
+}
+
+TEST_F(sync_death, a_channel_destroyed_with_waiters) {
+  EXPECT_DEATH(
+      {
+        auto ch = std::make_unique<channel<int>>();
+        while_somebody_waits([&ch] { ch->pop(); }, [&] { ch.reset(); });
+      },
+      "coir: a channel was destroyed while somebody waited for it");
+  EXPECT_DEATH(
+      {
+        auto ch = std::make_unique<channel<int>>();
+        while_somebody_waits([&ch] { ch->push(1); }, [&] { ch.reset(); });
+      },
+      "coir: a channel was destroyed while somebody waited for it");
+  EXPECT_DEATH(
+      {
+        auto ch = std::make_unique<channel<int>>();
+        channel<int> other;
+        while_somebody_waits([&] { select(on_pop(other, [](auto) {}), on_pop(*ch, [](auto) {})); },
+                             [&] { ch.reset(); });
+      },
+      "coir: a channel was destroyed while somebody waited for it");
+}
+
+TEST_F(sync_death, a_work_queue_destroyed_with_waiters) {
+  EXPECT_DEATH(
+      {
+        auto q = std::make_unique<work_queue<int>>();
+        while_somebody_waits([&q] { q->get(); }, [&] { q.reset(); });
+      },
+      "coir: a work_queue was destroyed while somebody waited for it");
+}
+
+TEST_F(sync_death, work_said_to_be_done_more_often_than_it_was_put) {
+  EXPECT_DEATH(
+      {
+        work_queue<int> q;
+        q.put(1);
+        q.task_done();
+        q.task_done();
+      },
+      "coir: task_done was called more often than items were put");
 }
 
 }  // namespace

@@ -47,6 +47,7 @@ channel_case* wait_for(waiter& me, std::span<channel_case> cases, channel_case* 
 
 // What the claimer has left in a case that was waited for.
 deal settle_waited(channel_case& c) {
+  if (c.agreed == deal::failed) std::rethrow_exception(std::move(c.error));
   channel_match m;
   m.agreed = c.agreed;
   m.slot = c.slot;

@@ -242,21 +242,40 @@ void basic_channel_core<Platform>::give_back(channel_slot& s) noexcept {
   woken.wake_all();
 }
 
-// Empty: it goes to who waits to fill it, still in flight, or it is free.
+// Empty: it takes the item of who waits to push, so that items go in as their pushers came; or it
+// is free.
 template <class Platform>
 void basic_channel_core<Platform>::release(channel_slot& s) noexcept {
-  woken_list woken;
-  lock_.lock();
-  if (channel_case* const pusher = claim_first_locked(pushers_)) {
-    pusher->slot = &s;
-    wake_with_locked(*pusher, deal::slot, woken);
-  } else {
-    free_locked(s);
-    --in_flight_;
-    wake_drained_locked(woken);
+  for (;;) {
+    woken_list woken;
+    lock_.lock();
+    channel_case* const pusher = claim_first_locked(pushers_);
+    if (pusher == nullptr) {
+      free_locked(s);
+      --in_flight_;
+      wake_drained_locked(woken);
+    }
+    lock_.unlock();
+    if (pusher == nullptr) return woken.wake_all();
+    if (fill_for(*pusher, s)) return;
   }
-  lock_.unlock();
-  woken.wake_all();
+}
+
+// Its pusher waits, claimed, and learns what comes of it.
+template <class Platform>
+bool basic_channel_core<Platform>::fill_for(channel_case& pusher, channel_slot& s) noexcept {
+  try {
+    items_.fill(place(s), pusher.value);
+  } catch (...) {
+    pusher.error = std::current_exception();
+    pusher.agreed = deal::failed;
+    pusher.wake();
+    return false;
+  }
+  commit(s);
+  pusher.agreed = deal::done;
+  pusher.wake();
+  return true;
 }
 
 // --- slots, with the lock held ---

@@ -15,7 +15,7 @@ namespace coir::sched {
 
 namespace {
 
-// What the claimer leaves in the node of a wait to put or to get.
+// What the claimer leaves in the node of a wait to get.
 constexpr std::uint64_t permitted = 0, refused = 1;
 
 void wake_all(ready_list& woken) noexcept {
@@ -48,12 +48,12 @@ void work_gate::item_there_locked(ready_list& woken) noexcept {
   }
 }
 
-void work_gate::place_free_locked(ready_list& woken) noexcept {
-  if (wait_node* const putter = claim_first_locked(putters_)) {
-    woken.push(*putter->who);
-  } else {
-    --places_;
-  }
+// Of who waits to put the first gets the place: to be served, so that items go in as their putters
+// came.
+waiting_put* work_gate::place_free_locked() noexcept {
+  auto* const putter = static_cast<waiting_put*>(claim_first_locked(putters_));
+  if (putter == nullptr) --places_;
+  return putter;
 }
 
 void work_gate::wake_drained_locked(ready_list& woken) noexcept {
@@ -70,18 +70,9 @@ void work_gate::done_locked(std::size_t n, ready_list& woken) noexcept {
   while (waiter* w = joiners_.claim_first()) woken.push(*w);
 }
 
-bool work_gate::wait(wait_queue& in, wait_kind why, clock::time_point deadline) {
+work_gate::put_is work_gate::begin_put(void* item, clock::time_point deadline, bool may_wait) {
   waiter& me = *current_host().running;
-  wait_node node;
-  node.amount = permitted;
-  const outcome how = wait_in(in, lock_, node, {why}, deadline);
-  if (how == outcome::cancelled) throw_cancelled(me);
-  if (how == outcome::granted && node.amount == refused) throw channel_closed();
-  return how == outcome::granted;
-}
-
-bool work_gate::begin_put(clock::time_point deadline, bool may_wait) {
-  if (may_wait) cancellation_point(*current_host().running);
+  if (may_wait) cancellation_point(me);
   lock_.lock();
   const bool place = most_ == 0 || places_ < most_;
   if (closed_ || place || !may_wait) {
@@ -89,13 +80,21 @@ bool work_gate::begin_put(clock::time_point deadline, bool may_wait) {
     if (place && !closed) ++places_;
     lock_.unlock();
     if (closed) throw channel_closed();
-    return place;
+    return place ? put_is::permitted : put_is::refused;
   }
-  return wait(putters_, wait_kind::put, deadline);
+  waiting_put put;
+  put.item = item;
+  const outcome how = wait_in(putters_, lock_, put, {wait_kind::put}, deadline);
+  if (how == outcome::cancelled) throw_cancelled(me);
+  if (how == outcome::timed_out) return put_is::refused;
+  if (put.refused) throw channel_closed();
+  if (put.error != nullptr) std::rethrow_exception(std::move(put.error));
+  return put_is::over;
 }
 
 bool work_gate::begin_get(clock::time_point deadline, bool may_wait) {
-  if (may_wait) cancellation_point(*current_host().running);
+  waiter& me = *current_host().running;
+  if (may_wait) cancellation_point(me);
   lock_.lock();
   const bool item = items_ != 0, drained = closed_ && places_ == 0;
   if (item || drained || !may_wait) {
@@ -104,59 +103,71 @@ bool work_gate::begin_get(clock::time_point deadline, bool may_wait) {
     if (drained) throw channel_closed();
     return item;
   }
-  return wait(getters_, wait_kind::get, deadline);
+  wait_node node;
+  node.amount = permitted;
+  const outcome how = wait_in(getters_, lock_, node, {wait_kind::get}, deadline);
+  if (how == outcome::cancelled) throw_cancelled(me);
+  if (how == outcome::granted && node.amount == refused) throw channel_closed();
+  return how == outcome::granted;
 }
 
-std::size_t work_gate::end_put(bool stored) noexcept {
+work_gate::duty work_gate::end_put(bool stored) noexcept {
   ready_list woken;
+  duty next;
   lock_.lock();
-  const bool drop = stored && dropping_;
   if (stored) ++unfinished_;
-  if (!drop) {  // else our permit is now one to get
-    if (stored)
-      item_there_locked(woken);
-    else
-      place_free_locked(woken);
-    wake_drained_locked(woken);
-  }
+  if (stored && dropping_)
+    next.drop = 1;  // our permit is now one to get
+  else if (stored)
+    item_there_locked(woken);
+  else
+    next.serve = place_free_locked();
+  wake_drained_locked(woken);
   lock_.unlock();
   wake_all(woken);
-  return drop ? 1 : 0;
+  return next;
 }
 
-std::size_t work_gate::end_get(bool taken) noexcept {
+work_gate::duty work_gate::put_served(waiting_put& put) noexcept {
+  const duty next = end_put(put.error == nullptr);
+  wake(*put.who);
+  return next;
+}
+
+work_gate::duty work_gate::end_get(bool taken) noexcept {
   ready_list woken;
+  duty next;
   lock_.lock();
-  const bool drop = !taken && dropping_;
-  if (!drop) {
-    if (taken)
-      place_free_locked(woken);
-    else
-      item_there_locked(woken);
-    wake_drained_locked(woken);
-  }
+  if (taken)
+    next.serve = place_free_locked();
+  else if (dropping_)
+    next.drop = 1;
+  else
+    item_there_locked(woken);
+  wake_drained_locked(woken);
   lock_.unlock();
   wake_all(woken);
-  return drop ? 1 : 0;
+  return next;
 }
 
-std::size_t work_gate::shutdown(bool immediate) noexcept {
+work_gate::duty work_gate::shutdown(bool immediate) noexcept {
   ready_list woken;
+  duty next;
   lock_.lock();
   closed_ = true;
   dropping_ = dropping_ || immediate;
   while (wait_node* const putter = claim_first_locked(putters_)) {
-    putter->amount = refused;
+    static_cast<waiting_put*>(putter)->refused = true;
     woken.push(*putter->who);
   }
-  const std::size_t dropped = immediate ? std::exchange(items_, 0) : 0;
+  if (immediate) next.drop = std::exchange(items_, 0);
   wake_drained_locked(woken);
   lock_.unlock();
   wake_all(woken);
-  return dropped;
+  return next;
 }
 
-void work_gate::drop_ended(std::size_t n) noexcept {
+void work_gate::dropped(std::size_t n) noexcept {
   ready_list woken;
   lock_.lock();
   places_ -= n;
@@ -176,13 +187,17 @@ void work_gate::task_done() noexcept {
 }
 
 bool work_gate::join(clock::time_point deadline) {
-  cancellation_point(*current_host().running);
+  waiter& me = *current_host().running;
+  cancellation_point(me);
   lock_.lock();
   if (unfinished_ == 0) {
     lock_.unlock();
     return true;
   }
-  return wait(joiners_, wait_kind::tasks_done, deadline);
+  wait_node node;
+  const outcome how = wait_in(joiners_, lock_, node, {wait_kind::tasks_done}, deadline);
+  if (how == outcome::cancelled) throw_cancelled(me);
+  return how == outcome::granted;
 }
 
 std::size_t work_gate::size() const noexcept {

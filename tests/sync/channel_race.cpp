@@ -173,7 +173,9 @@ void race(runtime& rt, const char* what, std::atomic<std::uint64_t>& progress, O
       std::int64_t now;
       while ((now = begun) != round && now >= 0) this_fiber::yield();
       if (now < 0) return;
-      for (std::uint32_t n = random(which == 0 ? 2 : 8); n > 0; --n) this_fiber::yield();
+      for (std::uint32_t n = random(which == 0 ? 2 : 5); n > 0; --n) this_fiber::yield();
+      if (which != 0 && round % 3 == 0)  // else cancellation seldom comes first
+        while (struck[0] != round) this_fiber::yield();
       random.spin(300);
       act();
       struck[which] = round;

@@ -227,7 +227,19 @@ TEST_P(work_queue_test, what_throws_leaves_the_queue_as_it_was) {
     brittle::armed = 1;
     EXPECT_THROW(b.try_get(), std::runtime_error);
     EXPECT_EQ(b.size(), 1U);
+    // The item of one that waits is stored by the get that makes its place; it is told.
+    brittle second(5);
+    auto put = spawn([&] { b.put_for(std::move(second), 1h); });
+    wait_until_parked(put);
+    brittle third(6);
+    auto next = spawn([&] { b.put_for(std::move(third), 1h); });
+    wait_until_parked(next);
+    brittle::armed = 2;
     EXPECT_EQ(b.get().value, 4);
+    EXPECT_THROW(put.get(), std::runtime_error);
+    EXPECT_EQ(second.value, 5);
+    next.get();
+    EXPECT_EQ(b.get().value, 6);
   });
 }
 

@@ -12,6 +12,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <span>
 
 #include <coir/fiber/intrusive_list.hpp>
@@ -32,7 +33,8 @@ enum class deal : std::uint8_t {
   slot,     // `slot` is its: to fill, or to empty
   partner,  // `partner` of the other side waits, claimed: to be served
   closed,
-  again,  // its partner's move threw: look again, at the head of the queue
+  again,   // its partner's call threw: look again, at the head of the queue
+  failed,  // the move of its item threw `error`
 };
 
 template <class Platform>
@@ -62,8 +64,9 @@ struct basic_channel_case : fiber::intrusive_hook {
   basic_channel_core<Platform>* channel = nullptr;  // null: never ready
   void* value = nullptr;  // the item to push, or the std::optional to pop into
   bool pushes = false;
-  deal agreed = deal::none;  // its owner's; while the owner waits, its claimer's; so is the slot
+  deal agreed = deal::none;  // its owner's; while that waits, its claimer's, as slot and error
   channel_slot* slot = nullptr;
+  std::exception_ptr error;
   basic_channel_wait<Platform>* wait = nullptr;  // set before it is linked
 
   basic_channel_case* next_woken = nullptr;
@@ -142,6 +145,7 @@ class basic_channel_core {
   void commit(channel_slot&) noexcept;
   void give_back(channel_slot&) noexcept;
   void release(channel_slot&) noexcept;
+  bool fill_for(channel_case& pusher, channel_slot&) noexcept;
   channel_slot* free_slot_locked() noexcept;
   void append_locked(channel_slot&) noexcept;
   void prepend_locked(channel_slot&) noexcept;

@@ -2,7 +2,10 @@
 #pragma once
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
+#include <exception>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <utility>
@@ -21,21 +24,36 @@ struct by {};  // the least first; equals in the order in which they were put
 
 namespace sched {
 
+// Somebody who waits to put; whoever has claimed the wait stores the item in its stead.
+struct waiting_put : wait_node {
+  void* item = nullptr;
+  bool refused = false;
+  std::exception_ptr error;
+};
+
 // Who may put and who may get, without the items. Each permit to put or to get is ended once, with
-// whether it was used. Ends give the number of items that a shutdown wants dropped: permits to get
-// that many, which drop_ended ends.
+// whether it was used.
 class work_gate {
  public:
+  // What the end of a permit brings to its caller.
+  struct duty {
+    std::size_t drop = 0;          // permits to get items that a shutdown wants dropped
+    waiting_put* serve = nullptr;  // a permit to put this one's item; then put_served
+  };
+  enum class put_is : std::uint8_t { refused, permitted, over };
+
   explicit work_gate(std::size_t most) noexcept : most_(most) {}
   ~work_gate();  // with waiters: stops the process with a message
 
-  // False: the time was over, or none can be had now. Throw channel_closed.
-  bool begin_put(clock::time_point deadline, bool may_wait);
+  // refused: the time was over, or there is no place now; over: the item has been stored. Throw
+  // channel_closed, and what storing the item threw.
+  put_is begin_put(void* item, clock::time_point deadline, bool may_wait);
   bool begin_get(clock::time_point deadline, bool may_wait);
-  [[nodiscard]] std::size_t end_put(bool stored) noexcept;
-  [[nodiscard]] std::size_t end_get(bool taken) noexcept;
-  [[nodiscard]] std::size_t shutdown(bool immediate) noexcept;
-  void drop_ended(std::size_t) noexcept;
+  [[nodiscard]] duty end_put(bool stored) noexcept;
+  [[nodiscard]] duty end_get(bool taken) noexcept;
+  [[nodiscard]] duty put_served(waiting_put&) noexcept;
+  [[nodiscard]] duty shutdown(bool immediate) noexcept;
+  void dropped(std::size_t) noexcept;
 
   void task_done() noexcept;
   bool join(clock::time_point deadline);
@@ -48,10 +66,9 @@ class work_gate {
  private:
   static wait_node* claim_first_locked(wait_queue&) noexcept;
   void item_there_locked(ready_list&) noexcept;
-  void place_free_locked(ready_list&) noexcept;
+  waiting_put* place_free_locked() noexcept;
   void wake_drained_locked(ready_list&) noexcept;
   void done_locked(std::size_t, ready_list&) noexcept;
-  bool wait(wait_queue&, wait_kind, clock::time_point deadline);
 
   mutable spin_lock lock_;
   const std::size_t most_;  // 0: no bound
@@ -173,7 +190,7 @@ class work_queue {
 
   // Puts throw from now on, those that wait too; gets once the queue is empty. Immediate: what is
   // in it is dropped, and counts as done. Idempotent.
-  void shutdown(bool immediate = false) { drop(gate_.shutdown(immediate)); }
+  void shutdown(bool immediate = false) { settle(gate_.shutdown(immediate)); }
 
  private:
   // A permit to get: ends it, and removes the item if it has been moved out.
@@ -184,25 +201,29 @@ class work_queue {
     ~taking() {
       if (moved) of.items_.remove_next();
       of.gate_.unlock();
-      of.drop(of.gate_.end_get(moved));
+      of.settle(of.gate_.end_get(moved));
     }
     work_queue& of;
     bool moved = false;
   };
 
   bool put_before(T& item, clock::time_point deadline, bool may_wait) {
-    if (!gate_.begin_put(deadline, may_wait)) return false;
-    gate_.lock();
+    using enum sched::work_gate::put_is;
+    const auto begun = gate_.begin_put(&item, deadline, may_wait);
+    if (begun != permitted) return begun == over;
     try {
-      items_.put(std::move(item));
+      store(item);
     } catch (...) {
-      gate_.unlock();
-      drop(gate_.end_put(false));
+      settle(gate_.end_put(false));
       throw;
     }
-    gate_.unlock();
-    drop(gate_.end_put(true));
+    settle(gate_.end_put(true));
     return true;
+  }
+
+  void store(T& item) {
+    std::lock_guard held(gate_);
+    items_.put(std::move(item));
   }
 
   std::optional<T> get_before(clock::time_point deadline, bool may_wait) {
@@ -215,18 +236,30 @@ class work_queue {
     return out;
   }
 
+  void settle(sched::work_gate::duty duty) noexcept {
+    drop(duty.drop);
+    while (sched::waiting_put* const put = duty.serve) {
+      try {
+        store(*static_cast<T*>(put->item));
+      } catch (...) {
+        put->error = std::current_exception();
+      }
+      duty = gate_.put_served(*put);
+      drop(duty.drop);
+    }
+  }
+
   void drop(std::size_t n) noexcept {
     for (std::size_t left = n; left != 0; --left) {
       std::optional<T> gone;  // destroyed when the lock is free
-      gate_.lock();
+      std::lock_guard held(gate_);
       try {
         gone.emplace(std::move(items_.next()));
       } catch (...) {  // it is destroyed where it lies
       }
       items_.remove_next();
-      gate_.unlock();
     }
-    if (n != 0) gate_.drop_ended(n);
+    if (n != 0) gate_.dropped(n);
   }
 
   sched::work_gate gate_;

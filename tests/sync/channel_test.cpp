@@ -319,6 +319,38 @@ TEST_P(channel_test, a_dump_names_what_a_fiber_waits_for) {
   pop.get();
 }
 
+// Its moves are blocking calls: nothing that spins may be held meanwhile.
+struct sleepy {
+  explicit sleepy(int v) : value(v) {}
+  sleepy(sleepy&& from) noexcept : value(from.value) { this_fiber::yield(); }
+  int value;
+};
+
+TEST_P(channel_test, the_move_of_an_item_may_block) {
+  on_fiber([] {
+    for (const std::size_t capacity : {0U, 1U, 3U}) {
+      channel<sleepy> ch(capacity);
+      std::vector<task<void>> producers;
+      for (int i = 0; i < 3; ++i)
+        producers.push_back(spawn([&] {
+          for (int n = 1; n <= 20; ++n) ch.push(sleepy(n));
+        }));
+      std::vector<task<int>> consumers;
+      for (int i = 0; i < 3; ++i)
+        consumers.push_back(spawn([&] {
+          int sum = 0;
+          for (auto& item : ch) sum += item.value;
+          return sum;
+        }));
+      for (auto& t : producers) t.get();
+      ch.close();
+      int sum = 0;
+      for (auto& t : consumers) sum += t.get();
+      EXPECT_EQ(sum, 3 * 20 * 21 / 2);
+    }
+  });
+}
+
 // --- F87: the move of an item throws. On one worker, where nobody else moves meanwhile.
 
 class channel_throw_test : public runtime_test {};

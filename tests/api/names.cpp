@@ -177,6 +177,47 @@ int coroutines() {
   return n + y.value_or(0) + dead + alive;
 }
 
+int channels() {
+  coir::channel<std::unique_ptr<int>> ch(3);
+  std::unique_ptr<int> p;
+  int n = ch.try_push(std::move(p)) + ch.push_for(nullptr, 1s);
+  n += ch.push_until(nullptr, coir::clock::now()) + ch.pop_for(1s).has_value();
+  n += ch.pop_until(coir::clock::now()).has_value() + ch.try_pop().has_value();
+  coir::channel<int> ci;
+  const int copied = 3;
+  n += ci.try_push(copied) + ci.push_for(copied, 1s);
+  coir::channel<int>* none = nullptr;
+  n += int(coir::select(coir::on_pop(ci, [](std::optional<int>) {}),
+                        coir::on_pop(none, [](auto) {}), coir::on_push(ch, nullptr, [] {}),
+                        coir::on_timeout(1s, [] {}), coir::otherwise([] {})));
+  ch.close();
+  for (auto& q : ch) n += q != nullptr;
+  n += ch.drained() + ch.closed() + int(ch.size() + ch.capacity()) + !ci.try_pop();
+  coir::work_queue<int, coir::by<std::less<>>> sorted(3);
+  sorted.put(1);
+  n += sorted.get() + sorted.try_put(1) + sorted.put_for(1, 1s) + int(sorted.size());
+  n += sorted.try_get().has_value() + sorted.get_for(1s).has_value();
+  sorted.task_done();
+  sorted.join();
+  sorted.shutdown();
+  coir::work_queue<int, coir::lifo> newest;
+  newest.shutdown(true);
+  coir::broadcast<int> radio(3);
+  auto listener = radio.subscribe();
+  radio.push(1);
+  try {
+    n += listener.pop().value() + listener.try_pop().has_value() + listener.drained();
+  } catch (const coir::lagged& e) {
+    n += int(e.missed());
+  }
+  radio.close();
+  coir::watch<std::string> setting("a");
+  auto seen = setting.subscribe();
+  setting.set(seen.get() + setting.get());
+  setting.close();
+  return n + seen.changed() + seen.changed_for(1s);
+}
+
 // Streams.
 int streams() {
   std::error_code error;
@@ -216,4 +257,7 @@ int main(int argc, char**) {
   // Never true; the compiler does not know.
   if (argc < 0)
     return running() + tasks() + this_fiber() + synchronisation() + coroutines() + streams();
+}
+
+    return running() + tasks() + this_fiber() + synchronisation() + channels() + streams();
 }

@@ -1,0 +1,26 @@
+#!/usr/bin/env python3
+"""lines.py FILE TO: writes a program of a document's first block of C++ and the code in the last column of its tables,
+each line in a function of its own. To be compiled; it is never run."""
+import re
+import sys
+
+sys.dont_write_bytecode = True
+from extract import block  # noqa: E402
+
+
+def lines(path):
+    with open(path, encoding='utf-8') as f:
+        rows = [row for row in f if row.startswith('| ')]
+    return [m.group(1) for row in rows if (m := re.search(r'\| `([^`]+)` \|$', row))]
+
+
+if __name__ == '__main__':
+    found = lines(sys.argv[1])
+    if len(found) < 10:
+        sys.exit(f'{sys.argv[1]}: {len(found)} lines of code')
+    with open(sys.argv[2], 'w', encoding='utf-8') as out:
+        out.write(block(sys.argv[1], 'cpp'))
+        out.write('void f() {}\nvoid use(int) {}\n')
+        for n, code in enumerate(found, 1):
+            out.write(f'void line_{n}();\nvoid line_{n}() {{ {code} }}\n')
+        out.write('int main() {}\n')

@@ -50,6 +50,7 @@ namespace {
 // Calls f with the k-th allocation refused, for every k, until it gets by; unchanged() after each
 // refusal. How many were refused.
 int refuse_each(const std::function<void()>& f, const std::function<void()>& unchanged) {
+  static_cast<void>(sched::current_host());  // a thread's first wait makes it
   for (int k = 0;; ++k) {
     allow(k);
     bool threw = false;

@@ -4,7 +4,9 @@
 #include <coir/coroutine/coroutine_frame.hpp>
 
 #include "delivery.hpp"
+#include "fatal.hpp"
 #include "fiber_extras.hpp"
+#include "fiber_of.hpp"
 #include "worker.hpp"
 
 namespace coir::sched {
@@ -28,6 +30,7 @@ bool may_be_cancelled(const waiter& w) noexcept {
 }
 
 void cancellation_point_slow(waiter& w) {
+  check_may_suspend(w);
   if ((w.attention.load(std::memory_order_relaxed) & timed) != 0)
     expire_timeouts(static_cast<fiber_record&>(w), clock::now());
   if (strikes_now(w.attention.load(std::memory_order_acquire)) && may_be_cancelled(w))
@@ -35,6 +38,11 @@ void cancellation_point_slow(waiter& w) {
 }
 
 void throw_cancelled(waiter& w) { throw delivery::take(static_cast<fiber_record&>(w)); }
+
+void refuse_to_suspend(const waiter& w) noexcept {
+  fatal("fiber %llu made a blocking call in a no_suspend_scope",
+        static_cast<unsigned long long>(fiber_number(&w)));
+}
 
 void note_reason(fiber_record& f, std::string_view reason) noexcept {
   if (reason.empty()) return;

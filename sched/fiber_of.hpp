@@ -13,4 +13,11 @@ inline std::uint64_t fiber_number(const waiter* w) noexcept {
   return static_cast<const fiber_record*>(w)->id().value();
 }
 
+// The fiber that runs the caller; null: none, or a guest's.
+inline fiber_record* running_fiber() noexcept {
+  const host* h = current_host_if_any();
+  return h != nullptr && h->kind == host_kind::worker ? static_cast<fiber_record*>(h->running)
+                                                      : nullptr;
+}
+
 }  // namespace coir::sched

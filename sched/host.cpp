@@ -45,37 +45,70 @@ void send_request(request& r) noexcept {
     r.handled(r);
 }
 
-outcome wait_in(wait_queue& queue, spin_lock& lock, wait_node& node, wait_reason why,
-                clock::time_point deadline) {
-  host& here = current_host();
-  if (deadline != never) {
-    try {
-      here.make_room_for_deadline();
-    } catch (...) {
-      lock.unlock();
-      throw;
-    }
+bool wait_queue::leave(wait_node& n, spin_lock& lock) noexcept {
+  auto queued = wait_node::place::queued;
+  if (n.at.compare_exchange_strong(queued, wait_node::place::leaving, std::memory_order_acq_rel)) {
+    lock.lock();
+    if (n.linked()) nodes_.erase(n);
+    return true;
   }
+  for (unsigned turn = 0; n.at.load(std::memory_order_acquire) != wait_node::place::out; ++turn)
+    std_atomics::pause(turn);
+  return false;
+}
+
+bool wait_queue::settle(spin_lock& lock) noexcept {
+  for (unsigned turn = 0;; ++turn) {
+    lock.lock();
+    for (wait_node* n = nodes_.front(); n != nullptr;) {
+      wait_node* const next = nodes_.after(*n);
+      const auto wait = n->who->claim.look();
+      if (wait.generation == n->generation && wait.state == outcome::waiting)
+        return lock.unlock(), false;
+      drop(*n);
+      n = next;
+    }
+    const bool nobody = nodes_.empty();
+    lock.unlock();
+    if (nobody) return true;
+    std_atomics::pause(turn);  // one that runs is about to take its node out
+  }
+}
+
+outcome wait_linked(spin_lock& lock, wait_node& node, wait_reason why, clock::time_point deadline,
+                    waiter* owed) {
+  host& here = current_host();
   waiter& w = *here.running;
+  check_may_suspend(w);
   node.who = &w;
   node.generation = w.claim.begin(outcome::waiting, why.cancellable && may_be_cancelled(w));
   w.waits_for_id.store(why.id, std::memory_order_relaxed);
   w.waits_for.store(why.kind, std::memory_order_relaxed);
-  queue.push(node);
   here.park(w,
-            {[](void* held, void*) noexcept -> waiter* {
+            {[](void* held, void* due) noexcept -> waiter* {
                static_cast<spin_lock*>(held)->unlock();
-               return nullptr;
+               return static_cast<waiter*>(due);
              },
-             &lock, nullptr},
+             &lock, owed},
             deadline);
   w.waits_for.store(wait_kind::nothing, std::memory_order_relaxed);
-  const outcome how = w.claim.finish();
-  if (how != outcome::granted) {
-    lock.lock();
-    if (node.linked()) queue.erase(node);
-    lock.unlock();
+  return w.claim.finish();
+}
+
+outcome wait_in(wait_queue& queue, spin_lock& lock, wait_node& node, wait_reason why,
+                clock::time_point deadline, waiter* owed) {
+  if (deadline != never) {
+    try {
+      current_host().make_room_for_deadline();
+    } catch (...) {
+      lock.unlock();
+      if (owed != nullptr) wake(*owed);
+      throw;
+    }
   }
+  queue.push(node);
+  const outcome how = wait_linked(lock, node, why, deadline, owed);
+  if (how != outcome::granted && queue.leave(node, lock)) lock.unlock();
   return how;
 }
 

@@ -51,6 +51,18 @@ std::string text_of(wait_kind kind, std::uint64_t id) {
       return "broadcast";
     case wait_kind::watch:
       return "watch";
+    case wait_kind::shared_mutex:
+      return with("shared_mutex", " held by fiber ");
+    case wait_kind::latch:
+      return "latch";
+    case wait_kind::barrier:
+      return "barrier";
+    case wait_kind::once:
+      return with("call_once", " in fiber ");
+    case wait_kind::notifier:
+      return "notifier";
+    case wait_kind::future:
+      return with("future", " of fiber ");
     case wait_kind::join:
       return with("join", " of fiber ");
     case wait_kind::group:

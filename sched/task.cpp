@@ -49,6 +49,7 @@ bool join(fiber_record& f, clock::time_point deadline, bool cancellable) {
   if (&me == &f)
     fatal("fiber %llu joins itself, and would wait for ever",
           static_cast<unsigned long long>(f.id().value()));
+  check_may_suspend(me);
   if (cancellable) cancellation_point(me);
   const wait_reason why{wait_kind::join, f.id().value(), cancellable};
   if (deadline != never) here.make_room_for_deadline();

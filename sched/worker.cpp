@@ -46,9 +46,8 @@ inline void worker::finish_switch() noexcept {
   if (const auto action = after_.run) {
     after_.run = nullptr;
     if (waiter* owed = action(after_.first, after_.second)) [[unlikely]] {
-      auto& f = static_cast<fiber_record&>(*owed);
-      adopt(f);
-      push_locked(f);
+      gate_.leave();
+      return wake(*owed);
     }
   }
   gate_.leave();
@@ -231,7 +230,7 @@ void worker::park(waiter& who, after_switch after, clock::time_point deadline) n
     gate_.leave();
     f.claim.claim(wait.generation, outcome::cancelled);
     if (waiter* owed = after.run != nullptr ? after.run(after.first, after.second) : nullptr)
-      ready(static_cast<fiber_record&>(*owed), true);
+      wake(*owed);
     return;
   }
   armed_timer timer;

@@ -24,13 +24,14 @@ void semaphore::check(std::ptrdiff_t n) const noexcept {
 
 // The first in line, as long as there is enough for it.
 void semaphore::hand_out_locked(ready_list& served) noexcept {
-  while (wait_node* first = waiters_.front()) {
-    const auto wanted = static_cast<std::ptrdiff_t>(first->amount);
+  for (wait_node *n = waiters_.front(), *next; n != nullptr; n = next) {
+    next = waiters_.after(*n);
+    const auto wanted = static_cast<std::ptrdiff_t>(n->amount);
     if (wanted > permits_) return;
-    waiters_.erase(*first);
-    if (!first->who->claim.claim(first->generation, outcome::granted)) continue;
+    waiter* const w = waiters_.claim(*n);
+    if (w == nullptr) continue;
     permits_ -= wanted;
-    served.push(*first->who);
+    served.push(*w);
   }
 }
 
@@ -43,7 +44,7 @@ void semaphore::release(std::ptrdiff_t n) noexcept {
   permits_ += n;
   hand_out_locked(served);
   lock_.unlock();
-  while (waiter* w = served.pop()) wake(*w);
+  wake(served);
 }
 
 bool semaphore::try_acquire(std::ptrdiff_t n) noexcept {
@@ -74,7 +75,7 @@ bool semaphore::acquire(std::ptrdiff_t n, clock::time_point deadline) {
   lock_.lock();
   hand_out_locked(served);
   lock_.unlock();
-  while (waiter* w = served.pop()) wake(*w);
+  wake(served);
   if (how == outcome::cancelled) throw_cancelled(me);
   return false;
 }

@@ -6,9 +6,8 @@
 namespace coir {
 
 event::~event() {
-  lock_.lock();  // a set() that woke us may not have let go of it yet
-  if (!waiters_.empty()) sched::fatal("an event was destroyed while somebody waited for it");
-  lock_.unlock();
+  // Behind the lock: a set() that woke us may not have let go of it yet.
+  if (!waiters_.settle(lock_)) sched::fatal("an event was destroyed while somebody waited for it");
 }
 
 void event::set() noexcept {
@@ -17,7 +16,7 @@ void event::set() noexcept {
   set_.store(true, std::memory_order_release);
   while (sched::waiter* w = waiters_.claim_first()) woken.push(*w);
   lock_.unlock();  // the event may be gone once the first of them runs
-  while (sched::waiter* w = woken.pop()) sched::wake(*w);
+  sched::wake(woken);
 }
 
 void event::reset() noexcept {

@@ -58,7 +58,7 @@ bool mutex::try_lock() noexcept {
   return taken;
 }
 
-void mutex::unlock() noexcept {
+sched::waiter* mutex::hand_over() noexcept {
   sched::waiter* const me = sched::current_host().running;
   lock_.lock();
   if (owner_ != me)
@@ -68,7 +68,11 @@ void mutex::unlock() noexcept {
   sched::waiter* const next = waiters_.claim_first();
   owner_ = next;
   lock_.unlock();  // the mutex may be gone from here on
-  if (next != nullptr) sched::wake(*next);
+  return next;
+}
+
+void mutex::unlock() noexcept {
+  if (sched::waiter* next = hand_over()) sched::wake(*next);
 }
 
 }  // namespace coir

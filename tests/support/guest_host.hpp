@@ -109,8 +109,7 @@ class guest_host final : public sched::host, private fiber::carrier {
       fiber::switch_context(*this, loop_, f->context);
       if (after_.run != nullptr) {
         const sched::after_switch after = std::exchange(after_, {});
-        if (sched::waiter* owed = after.run(after.first, after.second))
-          ready_.push_back(&self(*owed));
+        if (sched::waiter* owed = after.run(after.first, after.second)) sched::wake(*owed);
       }
       if (f->ended) bury(*f);
     }

@@ -205,5 +205,48 @@ TEST_P(condition_variable_test, it_may_be_destroyed_once_everybody_has_been_noti
   }
 }
 
+TEST_P(condition_variable_test, it_may_be_destroyed_while_one_that_timed_out_is_on_its_way_out) {
+  // Who timed out waits for the mutex to come back, and must not look at the object on the way.
+  for (int round = 0; round < (sanitized ? 60 : 400); ++round) {
+    auto c = std::make_unique<condition_variable>();
+    bool ready = false;
+    const auto wait = [&, d = 1us * (round % 60)] {
+      std::unique_lock lock(m);
+      while (!ready) c->wait_for(lock, d);
+    };
+    auto one = rt().spawn(wait);
+    auto two = rt().spawn(wait);
+    {
+      std::lock_guard lock(m);
+      ready = true;
+      c->notify_all();
+    }
+    c.reset();
+    one.get();
+    two.get();
+  }
+}
+
+TEST_P(condition_variable_test, the_one_who_gets_the_mutex_is_woken_by_who_begins_to_wait) {
+  on_fiber([&] {
+    int turn = 0;
+    std::vector<task<void>> all;
+    for (int i = 0; i < 4; ++i)
+      all.push_back(spawn([&, i] {
+        std::unique_lock lock(m);
+        while (turn < 40) {
+          if (turn % 4 == i) {
+            ++turn;
+            changed.notify_all();
+          } else {
+            changed.wait(lock);
+          }
+        }
+      }));
+    for (auto& t : all) t.get();
+    EXPECT_EQ(turn, 40);
+  });
+}
+
 }  // namespace
 }  // namespace coir::testing

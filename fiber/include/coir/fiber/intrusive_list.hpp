@@ -38,7 +38,7 @@ struct intrusive_hook {
 template <class T, class Hook = intrusive_hook>
 class intrusive_list {
  public:
-  intrusive_list() noexcept { reset(); }
+  constexpr intrusive_list() noexcept { reset(); }
   intrusive_list(intrusive_list&& other) noexcept {
     reset();
     append(other);
@@ -123,7 +123,7 @@ class intrusive_list {
     at.prev->next = &h;
     at.prev = &h;
   }
-  void reset() noexcept { ends_.next = ends_.prev = &ends_; }
+  constexpr void reset() noexcept { ends_.next = ends_.prev = &ends_; }
 
   intrusive_hook ends_;
 };

@@ -4,6 +4,14 @@
 
 namespace coir::sched {
 
+// For a wait that no cancellation ends, and that has no cancellation point: stops the process in a
+// no_suspend_scope.
+[[noreturn]] void refuse_to_suspend(const waiter&) noexcept;
+inline void check_may_suspend(const waiter& w) noexcept {
+  if ((w.attention.load(std::memory_order_relaxed) & may_not_suspend) != 0) [[unlikely]]
+    refuse_to_suspend(w);
+}
+
 // On entry to a blocking call, before it has any effect: throws coir::cancelled if the running
 // fiber has a request that may strike now. Nothing on a plain thread, while unwinding, or in a
 // shield.

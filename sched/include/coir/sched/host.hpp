@@ -14,8 +14,8 @@ namespace coir::sched {
 // What makes a parking waiter findable. It runs when the waiter's context is saved, on another
 // stack (on a plain thread: just before it blocks), so no waker meets a half-switched fiber. It may
 // unlock, link or release; publishing is its last access to what it publishes. It neither throws,
-// parks, allocates, nor makes a system call. A waiter that it has claimed itself and that is now
-// owed a wake is returned; else null.
+// parks, allocates, nor makes a system call. A waiter that is claimed and owed a wake is
+// returned, to be woken behind it; else null.
 struct after_switch {
   waiter* (*run)(void*, void*) noexcept = nullptr;
   void* first = nullptr;
@@ -89,6 +89,9 @@ void set_current_host(
 
 // Makes a claimed waiter ready. Any thread, the claimer only.
 inline void wake(waiter& w) noexcept { w.home.load(std::memory_order_relaxed)->unpark(w); }
+inline void wake(ready_list& claimed) noexcept {
+  while (waiter* w = claimed.pop()) wake(*w);
+}
 
 // Posts a request to its target's home, wherever that is by now. Any thread. What the request is
 // about (the attention flag, the descriptor's closing flag) has been stored before.

@@ -29,6 +29,12 @@ enum class wait_kind : std::uint8_t {
   tasks_done,
   broadcast,
   watch,
+  shared_mutex,
+  latch,
+  barrier,
+  once,
+  notifier,
+  future,
   join,
   group,
   offload,
@@ -46,13 +52,14 @@ enum class wait_kind : std::uint8_t {
 // What others want of a fiber, as bits of waiter::attention. A fiber looks at the word at each
 // blocking call.
 enum attention : std::uint32_t {
-  cancel_requested = 1,  // a request from outside that has not been thrown
-  shutting_down = 2,     // the runtime ends: cancellation strikes again and again
-  cancel_posted = 4,     // the waiter is in an inbox of cancellations, which holds a reference
-  scope_requested = 8,   // one of the fiber's own scopes asks, and no shield lies between
-  shielded = 16,         // what was asked from outside of the innermost shield waits
-  timed = 32,            // a timeout is open, so a blocking call looks at the clock
-  alarm_clock = 64,      // always: this is no fiber, but something else with a deadline
+  cancel_requested = 1,   // a request from outside that has not been thrown
+  shutting_down = 2,      // the runtime ends: cancellation strikes again and again
+  cancel_posted = 4,      // the waiter is in an inbox of cancellations, which holds a reference
+  scope_requested = 8,    // one of the fiber's own scopes asks, and no shield lies between
+  shielded = 16,          // what was asked from outside of the innermost shield waits
+  timed = 32,             // a timeout is open, so a blocking call looks at the clock
+  alarm_clock = 64,       // always: this is no fiber, but something else with a deadline
+  may_not_suspend = 128,  // in a no_suspend_scope; the waiter's own
   strikes = cancel_requested | shutting_down | scope_requested,
 };
 

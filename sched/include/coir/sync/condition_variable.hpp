@@ -15,7 +15,7 @@ namespace coir {
 // it had been given stays taken.
 class condition_variable {
  public:
-  condition_variable() noexcept = default;
+  constexpr condition_variable() noexcept = default;
   condition_variable(const condition_variable&) = delete;
   condition_variable& operator=(const condition_variable&) = delete;
   ~condition_variable();  // with waiters: stops the process with a message

@@ -12,7 +12,7 @@ namespace coir {
 // once. Waits are blocking calls: cancellation strikes there.
 class event {
  public:
-  event() noexcept = default;
+  constexpr event() noexcept = default;
   event(const event&) = delete;
   event& operator=(const event&) = delete;
   ~event();  // with waiters: stops the process with a message

@@ -18,7 +18,7 @@ class work_gate;
 // mutex is not held.
 class mutex {
  public:
-  mutex() noexcept = default;
+  constexpr mutex() noexcept = default;
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;
   ~mutex();
@@ -39,7 +39,8 @@ class mutex {
  private:
   friend class condition_variable;
   friend class sched::work_gate;
-  void lock_uncancelled() noexcept;  // whatever is pending: for who must hold it again
+  sched::waiter* hand_over() noexcept;  // unlocks; whom the caller has to wake, or null
+  void lock_uncancelled() noexcept;     // whatever is pending: for who must hold it again
   bool lock_before(clock::time_point deadline);
   sched::outcome acquire(clock::time_point deadline, bool cancellable);
 

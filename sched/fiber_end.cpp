@@ -153,6 +153,7 @@ void fiber_extras::clear() noexcept {
   stack_used.store(0, std::memory_order_relaxed);
   stop.swap(gone);
   lock.unlock();
+  storage.clear();
 }
 
 fiber_extras& extras_of(fiber_record& f) {

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include <coir/sched/fiber_record.hpp>
+#include <coir/sched/fiber_storage.hpp>
 #include <coir/sched/scope.hpp>
 
 #include "alarm.hpp"
@@ -46,9 +47,13 @@ struct fiber_extras {
   end_callback* callbacks = nullptr;  // under the record's join_lock
   std::uint64_t last_callback = 0;    // the same
 
+  fiber_storage storage;  // the fiber's own
+
   void clear() noexcept;
 };
 
+class worker;
+context_node* context_of_starter(const worker*) noexcept;    // the calling thread's, or null: none
 fiber_extras& extras_of(fiber_record&);                      // may throw std::bad_alloc
 void note_reason(fiber_record&, std::string_view) noexcept;  // the first one stays
 std::string take_reason(

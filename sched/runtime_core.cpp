@@ -211,8 +211,9 @@ fiber_record& runtime_core::spawn(spawn_options&& o, const spawn_request& r) {
   if (fiber_extras* e = f.extras.load(std::memory_order_relaxed)) e->clear();
   f.references.store(2, std::memory_order_release);  // from now on cancel_all may take one more
   f.life.store(f.life.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // live
-  if (!o.name.empty()) [[unlikely]]
-    name_new(f, std::move(o.name));
+  context_node* const context = context_of_starter(w);
+  if (!o.name.empty() || context != nullptr) [[unlikely]]
+    equip(f, std::move(o.name), context);
   start(f, w, r.until);
   return f;
 }
@@ -244,12 +245,13 @@ void runtime_core::start(fiber_record& f, worker* w, deferral* until) {
     enqueue(f);
 }
 
-void runtime_core::name_new(fiber_record& f, std::string name) {
+void runtime_core::equip(fiber_record& f, std::string name, context_node* context) {
   try {
     fiber_extras& e = extras_of(f);
     e.lock.lock();
     e.name.swap(name);
     e.lock.unlock();
+    e.storage.context = retained(context);
   } catch (...) {
     drop_unstarted(f);
     throw;

@@ -27,6 +27,8 @@ class runtime;
 
 namespace coir::sched {
 
+struct context_node;
+
 class runtime_core {
  public:
   runtime_core(options, parts, runtime& owner);
@@ -83,7 +85,7 @@ class runtime_core {
 
  private:
   void start(fiber_record&, worker*, deferral*);
-  void name_new(fiber_record&, std::string name);
+  void equip(fiber_record&, std::string name, context_node*);  // a copy of its starter's context
   void start_workers();
   void thread_main(worker&);
   void leave();

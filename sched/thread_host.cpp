@@ -51,6 +51,7 @@ class thread_host final : public host {
   void yield() noexcept override { ::sched_yield(); }
 
   thread_host* next_free = nullptr;
+  fiber_storage storage;
 
  private:
   waiter self_;
@@ -61,6 +62,7 @@ std::mutex free_mutex;
 thread_host* free_hosts = nullptr;  // under free_mutex; never freed
 
 void thread_ends(void* h) noexcept {
+  static_cast<thread_host*>(h)->storage.clear();  // may block: it is still the thread's host
   set_current_host(nullptr);
   auto* gone = static_cast<thread_host*>(h);
   forget_coroutines(*gone);  // the next thread has other addresses
@@ -93,5 +95,7 @@ host& make_thread_host() noexcept {
   set_current_host(h);
   return *h;
 }
+
+fiber_storage& storage_of_thread(host& h) noexcept { return static_cast<thread_host&>(h).storage; }
 
 }  // namespace coir::sched

@@ -90,6 +90,8 @@ void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
 void worker::end_current(fiber_record& f) noexcept {
   fiber::stack* const stack = f.context.on;
   f.shields = 1;  // a request that came too late does not strike where its result is destroyed
+  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed)) [[unlikely]]
+    e->storage.clear();
   forget_timeouts(f);
   waiter* const joiner = end_fiber(f);
   auto& w = static_cast<worker&>(current_host());  // a destructor may have parked

@@ -13,8 +13,11 @@
 #include <coir/sched/big_stack.hpp>
 #include <coir/sched/cancelled.hpp>
 #include <coir/sched/clock.hpp>
+#include <coir/sched/context_var.hpp>
 #include <coir/sched/fiber_id.hpp>
+#include <coir/sched/fiber_local.hpp>
 #include <coir/sched/gather.hpp>
+#include <coir/sched/guards.hpp>
 #include <coir/sched/offload.hpp>
 #include <coir/sched/options.hpp>
 #include <coir/sched/result.hpp>

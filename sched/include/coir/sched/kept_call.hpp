@@ -30,6 +30,8 @@ class kept_call {
     }
   }
 
+  void fail(std::exception_ptr e) noexcept { error_ = std::move(e); }
+
   returned take() {
     if (error_ != nullptr) std::rethrow_exception(std::move(error_));
     if constexpr (std::is_reference_v<returned>)

@@ -1,7 +1,9 @@
 // Calls that block their thread, on threads of their own.
 #pragma once
+#include <exception>
 #include <type_traits>
 
+#include <coir/sched/fiber_storage.hpp>
 #include <coir/sched/kept_call.hpp>
 #include <coir/sched/spin_lock.hpp>
 #include <coir/sched/wait_queue.hpp>
@@ -38,13 +40,22 @@ void run_offloaded(awaited_job&);
 // and parks the fiber meanwhile; what f returns or throws. For code that blocks its thread or
 // computes for long. Cancelled before f begins, f never runs; later, f is waited for all the same,
 // because its captures may lie on this stack, and the cancellation comes at the next blocking call.
-// f is on no fiber: its blocking calls block that thread. Fibers only: else
-// std::system_error(operation_not_permitted).
+// f is on no fiber: its blocking calls block that thread. It sees the caller's context_vars. Fibers
+// only: else std::system_error(operation_not_permitted).
 template <class F>
 auto offload(F&& f) {
   struct job : sched::awaited_job {
     explicit job(std::remove_reference_t<F>& g) noexcept : awaited_job(&job::run_it), call(g) {}
-    static void run_it(sched::offload_job& j) noexcept { static_cast<job&>(j).call.make(); }
+    static void run_it(sched::offload_job& j) noexcept {
+      auto& self = static_cast<job&>(j);
+      try {
+        const sched::context_snapshot::installed here(self.context);
+        self.call.make();
+      } catch (...) {  // there is no memory for a context
+        self.call.fail(std::current_exception());
+      }
+    }
+    const sched::context_snapshot context;  // f begins with the caller's
     sched::kept_call<F> call;
   } j(f);
   sched::run_offloaded(j);

@@ -96,7 +96,7 @@ struct waiter {
   // Of a fiber.
   std::atomic<task_state> state{task_state::ready};
   bool started = false;  // has a stack
-  bool pinned = false;
+  std::uint8_t pinned = 0;  // reasons to stay on its worker; its own
 
   // Set by anybody through a foreign request, read and cleared by the waiter.
   std::atomic<std::uint32_t> attention{0};

@@ -10,6 +10,8 @@
 #include <mutex>
 #include <optional>
 #include <ranges>
+#include <shared_mutex>
+#include <stop_token>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -218,6 +220,59 @@ int channels() {
   return n + seen.changed() + seen.changed_for(1s);
 }
 
+int more_synchronisation() {
+  coir::recursive_mutex recursive;
+  coir::shared_mutex shared;
+  {
+    std::lock_guard lock(recursive);
+    std::shared_lock reads(shared);
+  }
+  int n = shared.try_lock_shared_for(1ms) + shared.try_lock_until(coir::clock::now());
+  shared.unlock_and_lock_shared();
+  coir::condition_variable_any any;
+  any.wait(recursive, std::stop_token(), [] { return true; });
+  n += any.wait_for(recursive, 1ms) == std::cv_status::timeout;
+  coir::latch latch(1);
+  latch.count_down();
+  n += latch.wait_for(1s) + latch.try_wait();
+  coir::barrier barrier(1, []() noexcept {});
+  n += int(barrier.arrive_and_wait()) + barrier.arrive_and_wait_for(1s).has_value();
+  barrier.abort();
+  barrier.reset();
+  n += barrier.broken();
+  static_assert(std::is_base_of_v<std::runtime_error, coir::broken_barrier>);
+  coir::once_flag once;
+  coir::call_once(once, [] {});
+  coir::notifier notifier;
+  notifier.notify_one();
+  notifier.notify_all();
+  notifier.wait();
+  n += notifier.wait_for(1s);
+  return n;
+}
+
+int values_between() {
+  coir::promise<int> promise;
+  coir::future<int> future = promise.get_future();
+  future.on_done([] {});
+  int n = promise.try_set_value(6) + promise.cancelled() + future.done() + future.cancel();
+  n += future.wait_for(1ms) == std::future_status::ready;
+  coir::shared_future<int> shared = future.share();
+  n += shared.get() + coir::make_ready_future(3).get();
+  n += coir::async([](int i) { return i; }, 3).get();
+  coir::fiber_local<int> local([] { return 3; });
+  n += *local;
+  local.reset();
+  coir::context_var<std::string> context("x");
+  {
+    auto restore = context.scoped("y");
+    context.set("z");
+  }
+  coir::pin_guard pin;
+  coir::no_suspend_scope still;
+  return n + int(context.get().size());
+}
+
 // Streams.
 int streams() {
   std::error_code error;
@@ -256,8 +311,6 @@ int streams() {
 int main(int argc, char**) {
   // Never true; the compiler does not know.
   if (argc < 0)
-    return running() + tasks() + this_fiber() + synchronisation() + coroutines() + streams();
-}
-
-    return running() + tasks() + this_fiber() + synchronisation() + channels() + streams();
+    return running() + tasks() + this_fiber() + synchronisation() + more_synchronisation() +
+           values_between() + coroutines() + channels() + streams();
 }

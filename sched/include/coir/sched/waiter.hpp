@@ -95,7 +95,7 @@ struct waiter {
 
   // Of a fiber.
   std::atomic<task_state> state{task_state::ready};
-  bool started = false;  // has a stack
+  bool started = false;     // has a stack
   std::uint8_t pinned = 0;  // reasons to stay on its worker; its own
 
   // Set by anybody through a foreign request, read and cleared by the waiter.

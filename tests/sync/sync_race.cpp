@@ -1,0 +1,267 @@
+// Many against each other, at every turn that the primitives have: nothing is lost, nothing is
+// made, and each of the outcomes is seen.
+#include <coir/sched/cancelled.hpp>
+#include <coir/sync/barrier.hpp>
+#include <coir/sync/event.hpp>
+#include <coir/sync/notifier.hpp>
+#include <coir/sync/promise.hpp>
+#include <coir/sync/shared_mutex.hpp>
+
+#include <array>
+#include <optional>
+
+#include "waiting.hpp"
+
+namespace coir::testing {
+namespace {
+
+class sync_race : public runtime_test {
+ protected:
+  using fiber_body = std::function<void(dice&)>;
+
+  // Runs each body again and again on a fiber of its own, and `threads` on plain threads, until the
+  // time is over; a fiber picked at random is cancelled now and then. A body may throw cancelled.
+  void race(
+      const std::vector<fiber_body>& fibers, const std::vector<fiber_body>& threads,
+      const std::function<void()>& at_the_end = [] {}) {
+    const watchdog guard(rt(), progress);
+    const auto until = std::chrono::steady_clock::now() + stress_time(400ms);
+    const auto repeat = [this, until](const fiber_body& body, std::uint32_t seed) {
+      dice random(seed);
+      while (std::chrono::steady_clock::now() < until) {
+        try {
+          body(random);
+        } catch (const cancelled&) {
+          ++cancels;
+        }
+        progress.fetch_add(1, std::memory_order_relaxed);
+      }
+    };
+    std::atomic<std::size_t> left{fibers.size() + threads.size()}, begun{0};
+    const auto run = [&](const fiber_body& body, std::uint32_t n) {
+      ++begun;
+      repeat(body, n);
+      --left;
+    };
+    std::vector<task<void>> all;
+    std::uint32_t seed = 1;
+    for (const auto& f : fibers) all.push_back(rt().spawn([&, n = seed++] { run(f, n); }));
+    std::vector<std::thread> others;
+    for (const auto& f : threads) others.emplace_back([&, n = seed++] { run(f, n); });
+    while (begun != left) std::this_thread::yield();  // one that is cancelled before never runs
+    dice random(seed);
+    while (std::chrono::steady_clock::now() < until) {
+      all[random(static_cast<std::uint32_t>(all.size()))].cancel();
+      std::this_thread::sleep_for(std::chrono::microseconds(random(100)));
+    }
+    while (left != 0) {
+      for (auto& t : all) t.cancel();  // those who wait for ever
+      at_the_end();
+      std::this_thread::sleep_for(1ms);
+    }
+    for (auto& t : all) t.wait();
+    for (auto& t : others) t.join();
+  }
+
+  std::atomic<std::uint64_t> progress{0}, cancels{0};
+};
+INSTANTIATE_TEST_SUITE_P(, sync_race, stress_settings(), name_of);
+
+TEST_P(sync_race, a_shared_mutex_has_one_writer_or_many_readers_and_is_free_at_the_end) {
+  shared_mutex m;
+  std::atomic<int> readers{0}, writers{0};
+  std::atomic<std::uint64_t> read{0}, written{0}, given_up{0}, made_shared{0};
+  const auto inside = [&](bool writes, dice& random) {
+    if (writes) {
+      EXPECT_EQ(writers.fetch_add(1), 0);
+      EXPECT_EQ(readers.load(), 0);
+    } else {
+      ++readers;
+      EXPECT_EQ(writers.load(), 0);
+    }
+    random.spin(200);
+    --(writes ? writers : readers);
+  };
+  const fiber_body use = [&](dice& random) {
+    const bool writes = random(3) == 0;
+    const bool timed = random(3) == 0;
+    const auto patience = std::chrono::microseconds(random(60));
+    if (writes) {
+      if (timed ? !m.try_lock_for(patience) : (m.lock(), false)) {
+        ++given_up;
+        return;
+      }
+      inside(true, random);
+      ++written;
+      if (random(4) != 0) return m.unlock();
+      m.unlock_and_lock_shared();
+      ++made_shared;
+    } else if (timed ? !m.try_lock_shared_for(patience) : (m.lock_shared(), false)) {
+      ++given_up;
+      return;
+    }
+    inside(false, random);
+    ++read;
+    m.unlock_shared();
+  };
+  race(std::vector<fiber_body>(8, use), {use, use});
+  EXPECT_TRUE(m.try_lock()) << "somebody took it along";
+  m.unlock();
+  std::printf("shared_mutex: read %llu, written %llu, given up %llu, cancelled %llu\n",
+              static_cast<unsigned long long>(read), static_cast<unsigned long long>(written),
+              static_cast<unsigned long long>(given_up), static_cast<unsigned long long>(cancels));
+  EXPECT_GT(read, 0U);
+  EXPECT_GT(written, 0U);
+  if (!sanitized) {
+    EXPECT_GT(given_up, 0U);
+    EXPECT_GT(cancels, 0U);
+    EXPECT_GT(made_shared, 0U);
+  }
+}
+
+// F24: two wakers, deadlines and cancellation on each wait; a token is consumed once or is still
+// there.
+TEST_P(sync_race, a_notifiers_token_wakes_exactly_one) {
+  struct cell {
+    notifier n;
+    std::atomic<std::uint64_t> given{0}, taken{0};
+  };
+  std::array<cell, 3> cells;
+  std::atomic<std::uint64_t> given_up{0};
+  const fiber_body take = [&](dice& random) {
+    cell& c = cells[random(3)];
+    if (random(2) == 0) {
+      if (!c.n.wait_for(std::chrono::microseconds(random(50)))) {
+        ++given_up;
+        return;
+      }
+    } else {
+      c.n.wait();
+    }
+    ++c.taken;
+  };
+  // Gives only when the last token has been taken, so that none is merged into a stored one.
+  const fiber_body give = [&](dice& random) {
+    cell& c = cells[random(3)];
+    std::uint64_t given = c.given;
+    random.spin(100);
+    if (c.taken != given || !c.given.compare_exchange_strong(given, given + 1)) {
+      this_fiber::yield();
+      return;
+    }
+    c.n.notify_one();
+  };
+  race({take, take, take, take, give, give}, {give});
+  std::uint64_t all = 0;
+  for (cell& c : cells) {
+    if (c.n.wait_for(0ms)) ++c.taken;
+    EXPECT_EQ(c.taken, c.given) << "a token was lost, or made";
+    EXPECT_FALSE(c.n.wait_for(0ms)) << "a token was made";
+    all += c.given;
+  }
+  std::printf("notifier: tokens %llu, given up %llu, cancelled %llu\n",
+              static_cast<unsigned long long>(all), static_cast<unsigned long long>(given_up),
+              static_cast<unsigned long long>(cancels));
+  EXPECT_GT(all, 0U);
+  if (!sanitized) {
+    EXPECT_GT(given_up, 0U);
+    EXPECT_GT(cancels, 0U);
+  }
+}
+
+// F90: the indices of a phase are distinct and complete, whoever gave up meanwhile.
+TEST_P(sync_race, a_barriers_phases_are_complete_though_some_give_up_and_are_cancelled) {
+  constexpr std::size_t parties = 3;
+  std::array<std::atomic<std::uint64_t>, parties> with_index{};
+  std::atomic<std::uint64_t> phases{0}, given_up{0}, broken{0}, arrivals{0};
+  std::atomic<int> completing{0};
+  barrier b(parties, [&]() noexcept {
+    EXPECT_EQ(completing.fetch_add(1), 0);
+    ++phases;
+    --completing;
+  });
+  const fiber_body meet = [&](dice& random) {
+    try {
+      const auto index = random(3) == 0
+                             ? b.arrive_and_wait_for(std::chrono::microseconds(random(80)))
+                             : std::optional<std::size_t>(b.arrive_and_wait());
+      if (!index) {
+        ++given_up;
+        return;
+      }
+      ASSERT_LT(*index, parties);
+      ++with_index[*index];
+      ++arrivals;
+    } catch (const broken_barrier&) {
+      ++broken;
+    }
+  };
+  race(std::vector<fiber_body>(6, meet), {meet}, [&] { b.reset(); });
+  // Before the resets at the end each phase gave each index once; those may strike the released.
+  for (auto& n : with_index) {
+    EXPECT_LE(n, phases);
+    EXPECT_GE(n + broken, phases);
+  }
+  EXPECT_GE(arrivals + broken, parties * phases) << "somebody was lost";
+  EXPECT_LE(arrivals, parties * phases);
+  EXPECT_EQ(b.waiting(), 0U);
+  EXPECT_EQ(b.arrive_and_wait_for(0ms), std::nullopt) << "an arrival was left behind";
+  std::printf("barrier: phases %llu, given up %llu, cancelled %llu\n",
+              static_cast<unsigned long long>(phases), static_cast<unsigned long long>(given_up),
+              static_cast<unsigned long long>(cancels));
+  EXPECT_GT(phases, 0U);
+  if (!sanitized) {
+    EXPECT_GT(given_up, 0U);
+    EXPECT_GT(cancels, 0U);
+  }
+}
+
+// The promise lies where it is destroyed as soon as somebody has its value; several set it at once.
+TEST_P(sync_race, a_promise_is_settled_once_by_one_of_a_value_a_cancellation_and_its_end) {
+  std::atomic<std::uint64_t> values{0}, cancelled_first{0}, broken{0}, refused{0};
+  const fiber_body round = [&](dice& random) {
+    auto p = std::make_shared<promise<std::unique_ptr<int>>>();
+    future<std::unique_ptr<int>> f = p->get_future();
+    auto calls = std::make_shared<std::atomic<int>>(0);
+    f.on_done([calls] { ++*calls; });
+    const std::uint32_t what = random(4), spins = random(400);
+    auto setter = rt().spawn([p = std::move(p), what, spins, &refused]() mutable {
+      dice mine(what + spins);
+      mine.spin(spins + 1);
+      auto value = std::make_unique<int>(7);
+      if (what == 3) return p.reset();
+      if (!p->try_set_value(std::move(value))) {
+        ++refused;
+        EXPECT_NE(value, nullptr) << "its argument was taken";
+      }
+    });
+    setter.detach();
+    random.spin(400);
+    if (what == 1) f.cancel();
+    if (what == 2) static_cast<void>(f.wait_for(std::chrono::microseconds(random(20))));
+    shield([&] {
+      try {
+        EXPECT_EQ(*f.get(), 7);
+        ++values;
+      } catch (const cancelled& c) {
+        EXPECT_EQ(c.fiber(), fiber_id{});
+        ++cancelled_first;
+      } catch (const std::future_error&) {
+        ++broken;
+      }
+    });
+    EXPECT_EQ(*calls, 1) << "a callback comes before those who wait";
+  };
+  race(std::vector<fiber_body>(4, round), {});
+  EXPECT_TRUE(eventually([&] { return rt().metrics().fibers_alive == 0; }));
+  std::printf("promise: values %llu, cancelled %llu, broken %llu, refused %llu\n",
+              static_cast<unsigned long long>(values),
+              static_cast<unsigned long long>(cancelled_first),
+              static_cast<unsigned long long>(broken), static_cast<unsigned long long>(refused));
+  EXPECT_GT(values, 0U);
+  EXPECT_GT(cancelled_first, 0U);
+  EXPECT_GT(broken, 0U);
+}
+
+}  // namespace
+}  // namespace coir::testing

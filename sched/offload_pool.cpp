@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include <pthread.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <coir/sched/cancellation.hpp>
 #include <coir/sched/host.hpp>
 #include <coir/sched/task.hpp>
+#include <coir/sync/offload_async.hpp>
 
 #include "runtime_core.hpp"
 
@@ -43,22 +45,44 @@ void offload_pool::submit(offload_job& j) {
   j.queued = true;
 }
 
-bool offload_pool::take_back(offload_job& j) noexcept {
-  std::lock_guard held(mutex_);
-  if (!j.queued) return false;
+void offload_pool::remove_locked(offload_job& j) noexcept {
   (j.previous != nullptr ? j.previous->next : first_) = j.next;
   (j.next != nullptr ? j.next->previous : last_) = j.previous;
   j.queued = false;
+}
+
+bool offload_pool::take_back(offload_job& j) noexcept {
+  std::lock_guard held(mutex_);
+  if (!j.queued) return false;
+  remove_locked(j);
   return true;
 }
 
 offload_job* offload_pool::pop_locked() noexcept {
   offload_job* const j = first_;
-  if (j == nullptr) return nullptr;
-  first_ = j->next;
-  (first_ != nullptr ? first_->previous : last_) = nullptr;
-  j->queued = false;
+  if (j != nullptr) remove_locked(*j);
   return j;
+}
+
+// Their destructors are the user's: without the mutex.
+void offload_pool::drop_queued() noexcept {
+  offload_job* dropped = nullptr;
+  {
+    std::lock_guard held(mutex_);
+    for (offload_job* j = first_; j != nullptr;) {
+      offload_job* const after = j->next;
+      if (j->drop != nullptr) {
+        remove_locked(*j);
+        j->next = std::exchange(dropped, j);
+      }
+      j = after;
+    }
+  }
+  while (dropped != nullptr) {
+    offload_job& j = *dropped;
+    dropped = j.next;
+    j.drop(j);
+  }
 }
 
 void offload_pool::start_thread_locked() {
@@ -101,8 +125,12 @@ void offload_pool::thread_main() noexcept {
 }
 
 bool offload_pool::stop(clock::time_point limit) noexcept {
+  {
+    std::lock_guard held(mutex_);
+    stopping_ = true;  // nothing is queued from now on
+  }
+  drop_queued();
   std::unique_lock lock(mutex_);
-  stopping_ = true;
   work_.notify_all();
   const auto gone = [this] { return threads_ == 0; };
   if (limit != never) return changed_.wait_until(lock, limit, gone);
@@ -126,6 +154,8 @@ void finish(awaited_job& j) noexcept {
 }
 
 }  // namespace
+
+void submit_offloaded(offload_job& j) { core_of_this_fiber("offload_async").offloads.submit(j); }
 
 void run_offloaded(awaited_job& job) {
   runtime_core& core = core_of_this_fiber("offload");

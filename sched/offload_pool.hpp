@@ -21,7 +21,8 @@ class offload_pool {
   void submit(offload_job&);
   bool take_back(offload_job&) noexcept;  // true: it has not begun, and never will
 
-  // Waits until every job has run and every thread has ended, at most until then. False: some have
+  // Drops the jobs that can be and have not begun, waits until every other has run and every thread
+  // has ended, at most until then. False: some have
   // not; they are left, and this object with them.
   bool stop(clock::time_point limit) noexcept;
   unsigned threads() const noexcept;
@@ -30,6 +31,8 @@ class offload_pool {
   void thread_main() noexcept;
   void start_thread_locked();
   offload_job* pop_locked() noexcept;
+  void remove_locked(offload_job&) noexcept;
+  void drop_queued() noexcept;
 
   const unsigned most_;
   mutable std::mutex mutex_;

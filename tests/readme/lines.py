@@ -11,7 +11,7 @@ from extract import block  # noqa: E402
 def lines(path):
     with open(path, encoding='utf-8') as f:
         rows = [row for row in f if row.startswith('| ')]
-    return [m.group(1) for row in rows if (m := re.search(r'\| `([^`]+)` \|$', row))]
+    return [m.group(1).replace('\\|', '|') for row in rows if (m := re.search(r'\| `([^`]+)` \|$', row))]
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 #include <coir/sched/offload.hpp>
 #include <coir/sched/task_group.hpp>
 #include <coir/sync/event.hpp>
+#include <coir/sync/offload_async.hpp>
 
 #include <functional>
 #include <memory>
@@ -163,6 +164,74 @@ TEST_P(offload_test, many_at_once_from_many_fibers) {
     g.join();
     EXPECT_EQ(ran, 1000);
   });
+}
+
+TEST_P(offload_test, async_gives_a_future_and_its_result_may_be_dropped) {
+  opts.blocking_threads = 1;
+  on_fiber([] {
+    EXPECT_EQ(offload_async([] { return 3; }).get(), 3);
+    EXPECT_EQ(
+        *offload_async([p = std::make_unique<int>(4)]() mutable { return std::move(p); }).get(), 4);
+    EXPECT_THROW(offload_async([] { throw std::out_of_range("there"); }).get(), std::out_of_range);
+
+    auto let_go = std::make_shared<std::atomic<bool>>(false);
+    auto entered = std::make_shared<event>();
+    auto waits = spawn([&] {
+      offload_async([let_go, entered] {
+        entered->set();
+        EXPECT_TRUE(eventually([&] { return let_go->load(); }));
+      }).get();
+    });
+    entered->wait();
+    auto never_runs = offload_async([] { ADD_FAILURE() << "it was cancelled before it began"; });
+    EXPECT_TRUE(never_runs.cancel());
+    waits.cancel();
+    waits.wait();
+    EXPECT_TRUE(waits.cancelled()) << "the wait is cancelled, and not the call";
+    *let_go = true;
+    EXPECT_EQ(offload_async([] { return 5; }).get(), 5) << "behind the others";
+  });
+  EXPECT_THROW(offload_async([] {}), std::system_error);
+}
+
+TEST_P(offload_test, the_end_drops_the_calls_that_have_not_begun) {
+  opts.blocking_threads = 1;
+  std::atomic<bool> entered{false}, ended{false};
+  std::atomic<int> ran{0};
+  std::vector<future<void>> later;
+  on_fiber([&] {
+    later.push_back(offload_async([&] {
+      entered = true;
+      std::this_thread::sleep_for(2ms);
+      ended = true;
+    }));
+    EXPECT_TRUE(eventually_on_fiber([&] { return entered.load(); }));
+    for (int i = 0; i < 3; ++i) later.push_back(offload_async([&] { ++ran; }));
+  });
+  stop();
+  EXPECT_TRUE(ended);
+  for (auto& f : later) EXPECT_TRUE(f.done());
+  EXPECT_LE(ran, 3);
+}
+
+// F33
+TEST_P(offload_test, a_job_that_never_ends_keeps_no_shutdown_beyond_its_limit) {
+  static std::atomic<bool> let_go{false};
+  let_go = false;
+  std::atomic<bool> entered{false};
+  {
+    auto r = make_runtime(GetParam().workers);
+    r->block_on([&] {
+      static_cast<void>(offload_async([&] {
+        entered = true;
+        EXPECT_TRUE(eventually([] { return let_go.load(); }));
+      }));
+      EXPECT_TRUE(eventually_on_fiber([&] { return entered.load(); }));
+    });
+    EXPECT_FALSE(r->shutdown(1ms));
+    EXPECT_EQ(r->metrics().blocking_threads, 1U);
+  }
+  let_go = true;
 }
 
 }  // namespace

@@ -42,6 +42,7 @@
 #include <coir/sync/latch.hpp>
 #include <coir/sync/mutex.hpp>
 #include <coir/sync/notifier.hpp>
+#include <coir/sync/offload_async.hpp>
 #include <coir/sync/promise.hpp>
 #include <coir/sync/recursive_mutex.hpp>
 #include <coir/sync/select.hpp>

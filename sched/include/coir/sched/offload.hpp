@@ -14,12 +14,14 @@ namespace sched {
 
 // What a thread of the pool runs. In the pool's line, or with the thread that runs it.
 struct offload_job {
-  explicit offload_job(void (*f)(offload_job&) noexcept) noexcept : run(f) {}
+  using function = void (*)(offload_job&) noexcept;
+  explicit offload_job(function f, function d = nullptr) noexcept : run(f), drop(d) {}
   offload_job(const offload_job&) = delete;
   offload_job& operator=(const offload_job&) = delete;
 
-  void (*const run)(offload_job&) noexcept;
-  offload_job* next = nullptr;      // under the pool's mutex
+  const function run;
+  const function drop;          // at the end of the pool, instead of run; null: run it then, too
+  offload_job* next = nullptr;  // under the pool's mutex
   offload_job* previous = nullptr;  // the same
   bool queued = false;              // the same
 };

@@ -24,7 +24,8 @@ namespace coir::fiber {
 // side last, so a `ret` would be predicted wrongly each time, and the next ones with it.
 //
 // A first entry finds entry_function in rbx. Carrier and context pass through in their registers.
-extern "C" void coir_fiber_transfer(void** from, void* to, carrier*, context*) noexcept;
+extern "C" [[gnu::visibility("hidden")]] void coir_fiber_transfer(void** from, void* to, carrier*,
+                                                                  context*) noexcept;
 extern "C" [[gnu::visibility("hidden")]] void coir_fiber_transfer_thunk();
 asm(R"(
   .pushsection .text

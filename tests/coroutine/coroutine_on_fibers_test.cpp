@@ -419,5 +419,28 @@ TEST_P(coroutine_on_fibers_test, the_memory_of_a_peak_comes_back) {
   });
 }
 
+TEST_P(coroutine_on_fibers_test, a_thread_that_ends_leaves_nothing_of_its_coroutines) {
+  if (sanitized) GTEST_SKIP() << "the tools keep memory of their own";
+  const auto address_space_pages = [] {
+    long pages = 0;
+    std::FILE* f = std::fopen("/proc/self/statm", "r");
+    EXPECT_EQ(std::fscanf(f, "%ld", &pages), 1);
+    std::fclose(f);
+    return pages;
+  };
+  const auto use_threads = [](int count) {
+    for (int i = 0; i < count; ++i)
+      std::thread([] {
+        std::vector<coroutine<void()>> some;
+        for (int n = 0; n < 40; ++n) some.emplace_back([](auto& yield) { yield(); }).resume();
+      }).join();
+  };
+  use_threads(3);
+  const long before = address_space_pages();
+  use_threads(100);
+  // A signal stack is 17 pages, 40 stacks are 2560.
+  EXPECT_LT(address_space_pages() - before, 100);
+}
+
 }  // namespace
 }  // namespace coir::testing

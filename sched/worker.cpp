@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <coir/coroutine/coroutine_frame.hpp>
 #include <coir/sched/cancellation.hpp>
 
 #include "fatal.hpp"
@@ -451,9 +452,10 @@ void worker::drop_messages() noexcept {
 
 void worker::measure(fiber_record& f) noexcept {
   if (!f.started) return;
+  const fiber::stack* own = f.context.on;  // the stacks of coroutines are not painted
+  for (const coroutine_frame* c = f.coroutine; c != nullptr; c = c->below) own = c->resumer.on;
   try {
-    extras_of(f).stack_used.store(fiber::painted_high_water(*f.context.on),
-                                  std::memory_order_relaxed);
+    extras_of(f).stack_used.store(fiber::painted_high_water(*own), std::memory_order_relaxed);
   } catch (const std::bad_alloc&) {  // then it is not known
   }
 }

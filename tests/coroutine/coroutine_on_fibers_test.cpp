@@ -134,6 +134,25 @@ TEST_P(coroutine_on_fibers_test,
   });
 }
 
+TEST_P(coroutine_on_fibers_test, a_dump_tells_of_the_fibers_own_stack) {
+  opts.measure_stacks = true;
+  event go;
+  auto t = rt().spawn([&] {
+    [] {
+      volatile char space[30000];
+      for (char volatile& c : space) c = 1;
+    }();
+    coroutine<void()>([&](auto&) { go.wait(); }).resume();
+  });
+  ASSERT_TRUE(eventually([&] { return t.state() == task_state::parked; }));
+  const auto rows = rt().fibers();
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_GE(rows[0].stack_used, 30000U);
+  EXPECT_LE(rows[0].stack_used, 128U * 1024);  // all of it, of a stack without paint
+  go.set();
+  t.get();
+}
+
 // --- cancellation
 
 TEST_P(coroutine_on_fibers_test, cancellation_strikes_in_the_body_and_leaves_by_resume) {

@@ -39,7 +39,7 @@ inline std::uintptr_t stack_pointer() noexcept {
 
 // The frame lies at the upper end of its stack: between the two there are only the body's frames.
 inline bool on_stack_of(const coroutine_frame& c) noexcept {
-  return reinterpret_cast<std::uintptr_t>(&c) - stack_pointer() < c.on->size;
+  return reinterpret_cast<std::uintptr_t>(&c) - stack_pointer() < c.own->size;
 }
 
 // Elsewhere it may still be the body that calls: on a bigger stack that it has taken for a while.
@@ -152,6 +152,7 @@ void end_shielded(coroutine_frame& c) noexcept {
 }  // namespace
 
 void prepare(coroutine_frame& c, const coroutine_place& place) noexcept {
+  c.own = place.stack;
   const std::byte* const top = place.stack->limit + place.stack->size;
   fiber::make_transfer_context(
       c, *place.stack, static_cast<std::size_t>(top - static_cast<const std::byte*>(place.at)),
@@ -197,7 +198,7 @@ void destroy(coroutine_frame& c) noexcept {
   if (c.status == coroutine_status::suspended) end_shielded(c);
   if (c.status != coroutine_status::dead)
     fatal("a coroutine was destroyed by its own body, or by one that it had resumed");
-  const coroutine_place place{c.on, &c};
+  const coroutine_place place{c.own, &c};
   c.error = nullptr;
   c.functions->destroy(c);
   give_back(place);

@@ -144,9 +144,12 @@ TEST_P(coroutine_on_fibers_test, a_dump_tells_of_the_fibers_own_stack) {
     }();
     coroutine<void()>([&](auto&) { go.wait(); }).resume();
   });
-  ASSERT_TRUE(eventually([&] { return t.state() == task_state::parked; }));
-  const auto rows = rt().fibers();
-  ASSERT_EQ(rows.size(), 1U);
+  std::vector<fiber_info> rows;
+  const auto measured = [&] {  // it is parked a moment before it is measured
+    rows = rt().fibers();
+    return rows.size() == 1 && rows[0].stack_used != 0;
+  };
+  ASSERT_TRUE(eventually(measured));
   EXPECT_GE(rows[0].stack_used, 30000U);
   EXPECT_LE(rows[0].stack_used, 128U * 1024);  // all of it, of a stack without paint
   go.set();

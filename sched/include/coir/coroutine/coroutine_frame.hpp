@@ -26,6 +26,7 @@ struct coroutine_functions {
 
 struct coroutine_frame : fiber::context {  // the body's, while it does not run
   fiber::context resumer;                  // of whoever resumed it, while it runs
+  fiber::stack* own = nullptr;             // where it lies; `on` is another during on_big_stack
   coroutine_frame* below = nullptr;        // who that is, if it is a coroutine
   waiter* runner = nullptr;                // the fiber or thread that runs it
   void* out = nullptr;                     // what it yields, in the yielder's frame

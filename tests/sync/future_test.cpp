@@ -213,6 +213,23 @@ TEST_P(future_test, functions_are_called_in_order_where_it_completes_and_at_once
   EXPECT_EQ(unhandled.size(), 1U);
 }
 
+TEST_P(future_test, functions_are_called_before_who_waits_is_woken) {
+  on_fiber([] {
+    promise<int> p;
+    shared_future<int> f = p.get_future();
+    auto waits = spawn([f] { return f.get(); });
+    wait_until_parked(waits);
+    bool called = false;
+    f.on_done([&] {
+      called = true;
+      EXPECT_EQ(waits.state(), task_state::parked);
+    });
+    p.set_value(3);
+    EXPECT_TRUE(called);
+    EXPECT_EQ(waits.get(), 3);
+  });
+}
+
 TEST_P(future_test, a_cancelled_get_leaves_the_future_and_its_value) {
   on_fiber([] {
     promise<int> p;

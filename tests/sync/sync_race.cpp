@@ -222,26 +222,29 @@ TEST_P(sync_race, a_promise_is_settled_once_by_one_of_a_value_a_cancellation_and
   const fiber_body round = [&](dice& random) {
     auto p = std::make_shared<promise<std::unique_ptr<int>>>();
     future<std::unique_ptr<int>> f = p->get_future();
-    auto calls = std::make_shared<std::atomic<int>>(0);
-    f.on_done([calls] { ++*calls; });
+    std::atomic<int> calls{0}, set{0}, got{0};
+    f.on_done([&calls] { ++calls; });
     const std::uint32_t what = random(4), spins = random(400);
-    auto setter = rt().spawn([p = std::move(p), what, spins, &refused]() mutable {
-      dice mine(what + spins);
-      mine.spin(spins + 1);
+    auto setter = [p, what, spins, &refused, &set](std::uint32_t mine) {
+      dice(what + spins + mine).spin(spins + 1);
       auto value = std::make_unique<int>(7);
-      if (what == 3) return p.reset();
-      if (!p->try_set_value(std::move(value))) {
+      if (what == 3) return;
+      if (p->try_set_value(std::move(value))) {
+        ++set;
+      } else {
         ++refused;
         EXPECT_NE(value, nullptr) << "its argument was taken";
       }
-    });
-    setter.detach();
+    };
+    auto one = rt().spawn(setter, 0), two = rt().spawn(std::move(setter), 1);
+    p.reset();
     random.spin(400);
     if (what == 1) f.cancel();
-    if (what == 2) static_cast<void>(f.wait_for(std::chrono::microseconds(random(20))));
     shield([&] {
+      if (what == 2) static_cast<void>(f.wait_for(std::chrono::microseconds(random(20))));
       try {
         EXPECT_EQ(*f.get(), 7);
+        ++got;
         ++values;
       } catch (const cancelled& c) {
         EXPECT_EQ(c.fiber(), fiber_id{});
@@ -249,8 +252,11 @@ TEST_P(sync_race, a_promise_is_settled_once_by_one_of_a_value_a_cancellation_and
       } catch (const std::future_error&) {
         ++broken;
       }
+      one.get();
+      two.get();
     });
-    EXPECT_EQ(*calls, 1) << "a callback comes before those who wait";
+    EXPECT_EQ(calls, 1);
+    EXPECT_EQ(set, got) << "set twice, or by nobody";
   };
   race(std::vector<fiber_body>(4, round), {});
   EXPECT_TRUE(eventually([&] { return rt().metrics().fibers_alive == 0; }));

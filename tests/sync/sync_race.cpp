@@ -8,6 +8,7 @@
 #include <coir/sync/shared_mutex.hpp>
 
 #include <array>
+#include <memory>
 #include <optional>
 
 #include "waiting.hpp"
@@ -216,24 +217,31 @@ TEST_P(sync_race, a_barriers_phases_are_complete_though_some_give_up_and_are_can
   }
 }
 
+// A value that lets others run while it is made. Nobody who makes one is cancelled.
+struct slow_value {
+  explicit slow_value(int n) : held(std::make_unique<int>(n)) {}
+  slow_value(slow_value&& other) noexcept : held(std::move(other.held)) { this_fiber::yield(); }
+  std::unique_ptr<int> held;
+};
+
 // The promise lies where it is destroyed as soon as somebody has its value; several set it at once.
 TEST_P(sync_race, a_promise_is_settled_once_by_one_of_a_value_a_cancellation_and_its_end) {
   std::atomic<std::uint64_t> values{0}, cancelled_first{0}, broken{0}, refused{0};
   const fiber_body round = [&](dice& random) {
-    auto p = std::make_shared<promise<std::unique_ptr<int>>>();
-    future<std::unique_ptr<int>> f = p->get_future();
+    auto p = std::make_shared<promise<slow_value>>();
+    future<slow_value> f = p->get_future();
     std::atomic<int> calls{0}, set{0}, got{0};
     f.on_done([&calls] { ++calls; });
     const std::uint32_t what = random(4), spins = random(400);
     auto setter = [p, what, spins, &refused, &set](std::uint32_t mine) {
       dice(what + spins + mine).spin(spins + 1);
-      auto value = std::make_unique<int>(7);
+      slow_value value(7);
       if (what == 3) return;
       if (p->try_set_value(std::move(value))) {
         ++set;
       } else {
         ++refused;
-        EXPECT_NE(value, nullptr) << "its argument was taken";
+        EXPECT_NE(value.held, nullptr) << "its argument was taken";
       }
     };
     auto one = rt().spawn(setter, 0), two = rt().spawn(std::move(setter), 1);
@@ -243,7 +251,7 @@ TEST_P(sync_race, a_promise_is_settled_once_by_one_of_a_value_a_cancellation_and
     shield([&] {
       if (what == 2) static_cast<void>(f.wait_for(std::chrono::microseconds(random(20))));
       try {
-        EXPECT_EQ(*f.get(), 7);
+        EXPECT_EQ(*f.get().held, 7);
         ++got;
         ++values;
       } catch (const cancelled& c) {

@@ -4,6 +4,7 @@
 #include <coir/sched/cancellation.hpp>
 
 #include "channel_match.hpp"
+#include "select_chain.hpp"
 
 namespace coir::sched {
 
@@ -54,35 +55,28 @@ deal settle_waited(channel_case& c) {
   return c.agreed = c.channel->settle(c.pushes, c.value, m);
 }
 
-void make_room_for(clock::time_point deadline) {
-  if (deadline != never) current_host().make_room_for_deadline();
-}
-
-// The lock is held, and there was no deal to be had.
+// The lock is held, and there was no deal to be had; room for a deadline has to be made without it.
 [[gnu::noinline]] deal wait_and_settle(waiter& me, channel_core& channel, bool pushes, void* value,
                                        clock::time_point deadline) {
   channel_case c;
   c.channel = &channel;
   c.value = value;
   c.pushes = pushes;
-  bool room = deadline == never;
-  do {
-    if (!room) {
+  for (;; channel.lock()) {
+    if (deadline != never) {
       channel.unlock();
       current_host().make_room_for_deadline();
       channel.lock();
     }
     channel_match m;
-    if (c.agreed == deal::again || !room)
-      if (channel.match_locked(pushes, value, m)) {
-        channel.unlock();
-        return channel.settle(pushes, value, m);
-      }
+    if (channel.match_locked(pushes, value, m)) {
+      channel.unlock();
+      return channel.settle(pushes, value, m);
+    }
     const auto kind = pushes ? wait_kind::push : wait_kind::pop;
     if (wait_for(me, {&c, 1}, &c, kind, deadline) == nullptr) return deal::none;
     if (c.agreed != deal::again) return settle_waited(c);
-    channel.lock();
-  } while (true);
+  }
 }
 
 template <bool pushes>
@@ -136,7 +130,7 @@ std::size_t offer_any(std::span<channel_case> cases, clock::time_point deadline,
   if (may_wait) cancellation_point(me);
   channel_case* const chain = chain_locks(cases);
   for (;;) {
-    if (may_wait) make_room_for(deadline);
+    if (may_wait && deadline != never) current_host().make_room_for_deadline();
     channel_match m;
     lock_chain(chain);
     channel_case* c = chain != nullptr ? match_any_locked(cases, *chain, m) : nullptr;

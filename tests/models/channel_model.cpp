@@ -9,6 +9,7 @@
 #include <span>
 
 #include "sched/sync/channel_match.hpp"
+#include "sched/sync/select_chain.hpp"
 
 namespace {
 

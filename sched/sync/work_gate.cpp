@@ -2,12 +2,13 @@
 // nobody waits to get while
 // items_ is not 0, nor to put while a place is free; closed_ with neither items nor permits is for
 // ever.
-#include <coir/sync/work_queue.hpp>
+#include <coir/sched/work_gate.hpp>
 
 #include <algorithm>
 #include <utility>
 
 #include <coir/sched/cancellation.hpp>
+#include <coir/sync/channel_closed.hpp>
 
 #include "../fatal.hpp"
 

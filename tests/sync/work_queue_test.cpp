@@ -6,6 +6,7 @@
 #include <string>
 
 #include "payloads.hpp"
+#include "race.hpp"
 #include "runtime_fixture.hpp"
 
 namespace coir::testing {
@@ -193,6 +194,33 @@ TEST_P(work_queue_test, immediate_shutdown_drops_what_is_in_it_and_counts_it_as_
   });
 }
 
+// Its move waits until it may go on.
+struct held_back {
+  explicit held_back(event& e) : go_on(e) {}
+  held_back(held_back&& from) : go_on(from.go_on) { go_on.wait(); }
+  event& go_on;
+};
+
+TEST_P(work_queue_test, what_is_being_put_at_an_immediate_shutdown_is_dropped_too) {
+  on_fiber([] {
+    event go_on;
+    work_queue<held_back> q(2);
+    held_back item(go_on);
+    auto put = spawn([&] { EXPECT_TRUE(q.try_put(std::move(item))); });
+    wait_until_parked(put);
+    auto get = spawn([&] { q.get(); });
+    wait_until_parked(get);
+    q.shutdown(true);
+    EXPECT_FALSE(get.done()) << "an item may still come back";
+    go_on.set();
+    put.get();
+    EXPECT_THROW(get.get(), channel_closed);
+    EXPECT_EQ(q.size(), 0U);
+    EXPECT_THROW(q.try_get(), channel_closed);
+    q.join();
+  });
+}
+
 // F87: a comparison that throws, a move that throws.
 TEST_P(work_queue_test, what_throws_leaves_the_queue_as_it_was) {
   static bool refuses;
@@ -318,6 +346,44 @@ TEST(work_queue_against_model, random_steps_do_what_a_vector_does) {
 
 class work_queue_race : public runtime_test {};
 INSTANTIATE_TEST_SUITE_P(, work_queue_race, stress_settings(), name_of);
+
+TEST_P(work_queue_race, cancelling_a_get_loses_no_item) {
+  std::atomic<std::uint64_t> progress{0};
+  work_queue<heavy> q(2);
+  std::atomic<int> given{0};
+  int got = 0;
+  race(
+      rt(), "get", progress, [&] { got += q.get(); }, [&] { given += q.try_put(1); },
+      [&](bool) {
+        while (auto item = q.try_get()) got += *item;
+        ASSERT_EQ(got, given.load()) << "an item was lost or made";
+      });
+}
+
+TEST_P(work_queue_race, cancelling_a_put_loses_neither_item_nor_place) {
+  std::atomic<std::uint64_t> progress{0};
+  work_queue<heavy> q(1);
+  std::atomic<int> taken{0};
+  int accepted = 0;
+  heavy item(1);
+  race(
+      rt(), "put", progress,
+      [&] {
+        accepted += q.try_put(1);
+        q.put_for(std::move(item), 1h);
+        ++accepted;
+        item = heavy(1);
+      },
+      [&] { taken += q.try_get().has_value(); },
+      [&](bool) {
+        ASSERT_EQ(static_cast<int>(item), 1) << "a cancelled put has moved its item";
+        while (q.try_get()) ++taken;
+        ASSERT_EQ(accepted, taken.load()) << "an item was lost or made";
+        ASSERT_TRUE(q.try_put(1)) << "a place was lost";
+        ASSERT_FALSE(q.try_put(1)) << "a place was made";
+        q.get();
+      });
+}
 
 TEST_P(work_queue_race, shutdown_and_cancellation_at_any_moment_lose_no_item) {
   std::atomic<std::uint64_t> progress{0};

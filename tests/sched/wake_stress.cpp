@@ -130,5 +130,25 @@ TEST_P(wake_stress, a_job_for_workers_that_fall_asleep_starts_at_once) {
               std::chrono::duration<double, std::milli>(worst).count());
 }
 
+// The same with nobody else who could be woken, and a push that comes as the worker falls asleep.
+TEST(lone_worker_stress, a_job_for_a_lone_worker_that_falls_asleep_starts_at_once) {
+  options o;
+  o.workers = 1;
+  o.idle_poll = 0us;
+  const auto r = make_runtime(o);
+  dice random(11);
+  std::atomic<std::uint64_t> ran{0};
+  std::uint64_t jobs = 0;
+  const watchdog guard(*r, ran);
+  const auto until = std::chrono::steady_clock::now() + stress_time(1000ms);
+  while (std::chrono::steady_clock::now() < until) {
+    r->spawn([&] { ++ran; }).detach();
+    ++jobs;
+    while (ran != jobs) {}
+    random.spin(4'000);
+  }
+  std::printf("%llu jobs\n", static_cast<unsigned long long>(jobs));
+}
+
 }  // namespace
 }  // namespace coir::testing

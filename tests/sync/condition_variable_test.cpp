@@ -54,6 +54,22 @@ TEST_P(condition_variable_test, a_queue_between_fibers_and_threads_loses_nothing
   EXPECT_TRUE(queue.empty());
 }
 
+TEST_P(condition_variable_test, who_notifies_as_soon_as_the_mutex_is_free_finds_the_waiter) {
+  for (int round = 0; round < 20; ++round)
+    on_fiber([&] {
+      std::unique_lock held(m);
+      auto notifier = spawn([&] {
+        const std::lock_guard guard(m);
+        changed.notify_one();
+      });
+      while (notifier.state() != task_state::parked) this_fiber::yield();
+      EXPECT_EQ(changed.wait_for(held, 5s), std::cv_status::no_timeout)
+          << "the notification is lost";
+      held.unlock();
+      notifier.get();
+    });
+}
+
 TEST_P(condition_variable_test, waiters_are_served_in_the_order_in_which_they_came) {
   std::vector<int> order;
   on_fiber([&] {

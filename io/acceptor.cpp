@@ -10,6 +10,16 @@
 #include "system_calls.hpp"
 
 namespace coir::io {
+namespace {
+
+// Whether shutdown(2) ends what the kernel accepts ahead. A Unix-domain listener that has been shut
+// down goes on telling non-blocking accepts to wait.
+bool ends_by_shutdown(handle_type listener) noexcept {
+  const int family = sys::get_option(listener, SOL_SOCKET, SO_DOMAIN);
+  return family == AF_INET || family == AF_INET6;
+}
+
+}  // namespace
 
 // While the kernel accepts ahead, its request is in no fiber's name. So the acceptor holds the
 // listener's direction all the time: a closer waits until it leaves, and the kernel's request ends
@@ -17,7 +27,7 @@ namespace coir::io {
 acceptor::acceptor(handle& listener, bool ahead, std::error_code& error)
     : listener_(listener), call_(std::make_unique<io_call>()) {
   if (!call_->enter(listener.get(), &descriptor::reading, sched::wait_kind::accept, error)) return;
-  if (ahead) queue_ = std::make_unique<accept_queue>();
+  if (ahead && ends_by_shutdown(call_->fd())) queue_ = std::make_unique<accept_queue>();
   if (const std::int32_t refused = call_->hold(); refused != 0) call_->again(refused, error);
 }
 

@@ -101,7 +101,7 @@ void unix_listener::close() noexcept {
 
 void unix_listener::remove_file() noexcept {
   const bound_file file = std::exchange(file_, {});
-  if (file.at.path().empty() || !is_open()) return;
+  if (file.at.path().empty()) return;
   char path[128] = {};
   file.at.path().copy(path, sizeof path - 1);
   struct stat s {};

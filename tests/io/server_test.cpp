@@ -192,5 +192,119 @@ TEST_P(server_test, without_descriptors_it_waits_quietly_and_recovers) {
   });
 }
 
+// A listener that shutdown(2) does not wake.
+TEST_P(server_test, one_on_a_unix_socket_stops_and_can_be_cancelled) {
+  on_fiber([] {
+    for (const bool cancel : {false, true}) {
+      server s(unix_listener::bind(
+                   endpoint::parse("unix:@coir-server-test-" + std::to_string(::getpid()))),
+               [](unix_stream peer) {
+                 char c[4];
+                 while (const std::size_t n = peer.read_some(c)) peer.write(std::string_view(c, n));
+               });
+      auto serving = spawn([&] { s.serve(); });
+      auto client = unix_stream::connect(s.listener().local());
+      char c[4];
+      client.write("ping");
+      client.read_exactly(c);
+      EXPECT_EQ(std::string_view(c, 4), "ping");
+      await_parked(serving);
+      if (cancel) {
+        serving.cancel();
+        EXPECT_THROW(serving.get(), cancelled);
+      } else {
+        s.stop(0s);
+        serving.get();
+      }
+      EXPECT_EQ(client.read_some(c), 0U);
+    }
+  });
+}
+
+TEST_P(server_test, the_socket_file_of_one_that_has_stopped_is_gone) {
+  const std::string path = "/tmp/coir-server-test-" + std::to_string(::getpid());
+  on_fiber([&] {
+    {
+      server s(unix_listener::bind(endpoint::parse("unix:" + path)), [](unix_stream) {});
+      auto serving = spawn([&] { s.serve(); });
+      await_parked(serving);
+      EXPECT_TRUE(std::filesystem::exists(path));
+      s.stop(0s);
+      serving.get();
+    }
+    EXPECT_FALSE(std::filesystem::exists(path));
+    auto kept = unix_listener::bind(endpoint::parse("unix:" + path));
+    const int fd = kept.release();
+    kept = {};
+    EXPECT_TRUE(std::filesystem::exists(path)) << "it went with the descriptor to the caller";
+    ::close(fd);
+    std::filesystem::remove(path);
+  });
+}
+
+// A connected socket that nobody has been asked to accept.
+int dial(const endpoint& at) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  EXPECT_EQ(::connect(fd, static_cast<const sockaddr*>(at.native()),
+                      static_cast<socklen_t>(at.native_size())),
+            0);
+  return fd;
+}
+
+TEST_P(server_test, connections_that_the_kernel_had_accepted_ahead_are_closed) {
+  on_fiber([] {
+    server s(tcp_listener::bind(any_port), echo);
+    auto serving = spawn([&] { s.serve(); });
+    await_parked(serving);
+    std::vector<int> clients;
+    for (int i = 0; i < 20; ++i) clients.push_back(dial(s.listener().local()));
+    serving.cancel();
+    EXPECT_THROW(serving.get(), cancelled);
+    for (const int fd : clients) ::close(fd);
+  });  // which looks for descriptors that are left
+}
+
+TEST_P(server_test, two_thousand_connections_are_stopped_at_once) {
+  if (GetParam().workers != 2) GTEST_SKIP() << "two workers show it";
+  rlimit usual{};
+  ::getrlimit(RLIMIT_NOFILE, &usual);
+  if (usual.rlim_max < 5000) GTEST_SKIP() << "not enough descriptors";
+  const rlimit enough{std::max<rlim_t>(usual.rlim_cur, 5000), usual.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &enough);
+  constexpr int many = 2000;
+  std::atomic<int> begun{0}, cancelled_handlers{0};
+  std::vector<int> clients;
+  on_fiber([&] {
+    server s(tcp_listener::bind(any_port), [&](tcp_stream stream) {
+      ++begun;
+      try {
+        echo(std::move(stream));
+      } catch (const cancelled& c) {
+        cancelled_handlers += c.reason() == "the server stops";
+        throw;
+      }
+    });
+    auto serving = spawn([&] { s.serve(); });
+    for (int i = 1; i <= many; ++i) {
+      clients.push_back(dial(s.listener().local()));
+      if (i % 100 == 0) {
+        EXPECT_TRUE(eventually_on_fiber([&] { return begun == i; })) << begun << " of " << i;
+      }
+    }
+    const auto start = clock::now();
+    s.stop(0s);
+    const std::chrono::duration<double, std::milli> took = clock::now() - start;
+    std::printf("%d connections were stopped in %.1f ms\n", many, took.count());
+    EXPECT_EQ(cancelled_handlers.load(), many);
+    serving.get();
+    char c[1];
+    for (const int fd : clients) {
+      EXPECT_EQ(::recv(fd, c, 1, 0), 0) << "the peer is not told";
+      ::close(fd);
+    }
+  });
+  ::setrlimit(RLIMIT_NOFILE, &usual);
+}
+
 }  // namespace
 }  // namespace coir::testing

@@ -46,6 +46,10 @@ class unix_listener : public socket_listener {
   unix_stream accept();
   unix_stream accept(std::error_code&);
   void close() noexcept;
+  handle_type release() noexcept {  // the caller's, and so is the socket file
+    file_ = {};
+    return socket_listener::release();
+  }
 
   using stream_type = unix_stream;
 

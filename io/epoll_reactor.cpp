@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 
 #include "epoll_calls.hpp"
+#include "probe.hpp"
 #include "system_calls.hpp"
 
 namespace coir::io {
@@ -29,6 +30,10 @@ constexpr std::uint64_t being_made = 1;
 constexpr std::uint32_t read_events = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 constexpr std::uint32_t write_events = EPOLLOUT | EPOLLHUP | EPOLLERR;
 
+[[noreturn]] void refuse(const char* step, int error) {
+  throw std::system_error(error, std::system_category(), "coir: " + explain_refusal(step, error));
+}
+
 std::int32_t result_of(io_call& call, sched::outcome how) noexcept {
   using stop = sched::operation::stop;
   if (how == sched::outcome::granted) return -EAGAIN;
@@ -40,14 +45,14 @@ std::int32_t result_of(io_call& call, sched::outcome how) noexcept {
 
 epoll_reactor::epoll_reactor(std::uint64_t group) : group_(group) {
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
-  if (epoll_ < 0) throw std::system_error(errno, std::system_category(), "coir: epoll_create1");
+  if (epoll_ < 0) refuse("epoll_create1", errno);
   doorbell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   const int error =
       doorbell_ < 0 ? errno : -sys::epoll_add(epoll_, doorbell_, EPOLLIN | EPOLLET, nullptr);
   if (error == 0) return;
   if (doorbell_ >= 0) sys::close(doorbell_);
   sys::close(epoll_);
-  throw std::system_error(error, std::system_category(), "coir: eventfd");
+  refuse("eventfd", error);
 }
 
 epoll_reactor::~epoll_reactor() {

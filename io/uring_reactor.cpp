@@ -28,7 +28,11 @@ uring_reactor::uring_reactor(const uring_options& options) : options_(options) {
                             "coir: " + explain_refusal("io_uring_setup", -result));
   if (options_.kernel.message_by_register) return;
   doorbell_ = ::eventfd(0, EFD_CLOEXEC);
-  if (doorbell_ < 0) throw std::system_error(errno, std::system_category(), "coir: eventfd");
+  if (doorbell_ < 0) {
+    const int error = errno;
+    throw std::system_error(error, std::system_category(),
+                            "coir: " + explain_refusal("eventfd", error));
+  }
 }
 
 uring_reactor::~uring_reactor() {

@@ -1,13 +1,32 @@
 // Which rung of the ladder is taken, and what is said when one is refused.
+#include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <functional>
 
+#include <dlfcn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "io/driver_factory.hpp"
 #include "io/probe.hpp"
 #include "io_fixture.hpp"
+
+// liburing's, so that a test can refuse the rings that come after some.
+struct io_uring;
+struct io_uring_params;
+namespace {
+std::atomic<int> rings_allowed{1'000'000}, refusal{0};
+}
+extern "C" int io_uring_queue_init_params(unsigned, io_uring*, io_uring_params*);
+extern "C" int io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring_params* how) {
+  using function = int (*)(unsigned, io_uring*, io_uring_params*);
+  static const auto real =
+      reinterpret_cast<function>(::dlsym(RTLD_NEXT, "io_uring_queue_init_params"));
+  if (rings_allowed.fetch_sub(1) <= 0 || real == nullptr) return -refusal;
+  return real(entries, ring, how);
+}
 
 namespace coir::testing {
 namespace {
@@ -82,6 +101,92 @@ TEST(ladder, a_forced_rung_that_is_refused_throws_the_cause_and_the_remedy) {
   } catch (const std::system_error& e) {
     EXPECT_EQ(e.code(), std::errc::operation_not_supported);
   }
+}
+
+class later_ring : public ::testing::TestWithParam<int> {
+ protected:
+  void SetUp() override {
+    if (uring_is_denied() || !io::probe_uring().usable) GTEST_SKIP() << "io_uring is refused";
+    std::thread([] {}).join();  // a sanitizer starts one of its own with it
+    descriptors_ = open_descriptors();
+    rings_allowed = 1 + 2;  // a trial, and two workers'
+    refusal = GetParam();
+  }
+  void TearDown() override {
+    rings_allowed = 1'000'000;
+    EXPECT_EQ(open_descriptors(), descriptors_) << "a descriptor is left";
+  }
+  static options four(reactor_kind k) {
+    options o = with(k);
+    o.workers = 4;
+    return o;
+  }
+
+ private:
+  std::size_t descriptors_ = 0;
+};
+INSTANTIATE_TEST_SUITE_P(, later_ring, ::testing::Values(EMFILE, ENOMEM, EPERM),
+                         [](const auto& i) { return std::string(strerrorname_np(i.param)); });
+
+TEST_P(later_ring, sends_the_whole_runtime_to_epoll_and_says_whose_was_refused) {
+  runtime r(four(reactor_kind::automatic));
+  const auto m = r.metrics();
+  std::printf("%s: %s\n", m.reactor.c_str(), m.reactor_reason.c_str());
+  EXPECT_EQ(m.reactor, "epoll");
+  EXPECT_NE(m.reactor_reason.find("worker 2 of 4"), std::string::npos);
+  EXPECT_NE(m.reactor_reason.find("io_uring_setup"), std::string::npos);
+  // Each worker has one of the same kind: sockets go from one to the other.
+  std::vector<task<bool>> all;
+  for (int i = 0; i < 16; ++i)
+    all.push_back(r.spawn([] {
+      auto [a, b] = tcp_pair();
+      char c[4];
+      for (int n = 0; n < 50; ++n) {
+        a.write("ping");
+        b.read_exactly(c);
+        this_fiber::yield();
+      }
+      return std::string_view(c, 4) == "ping";
+    }));
+  for (auto& t : all) EXPECT_TRUE(t.get());
+}
+
+TEST_P(later_ring, is_an_error_of_the_constructor_where_uring_was_asked_for) {
+  for (const reactor_kind k : {reactor_kind::uring, reactor_kind::uring_oneshot}) {
+    rings_allowed = 1 + 2;
+    try {
+      runtime r(four(k));
+      ADD_FAILURE() << "it runs on " << r.metrics().reactor;
+    } catch (const std::system_error& e) {
+      EXPECT_EQ(e.code().value(), GetParam());
+      EXPECT_NE(std::string(e.what()).find("io_uring_setup"), std::string::npos) << e.what();
+    }
+  }
+  rings_allowed = 1'000'000;
+  runtime again(four(reactor_kind::uring));
+  EXPECT_EQ(again.block_on([] { return 3; }), 3);
+}
+
+// Nothing is left for epoll either: the limit is named, and no thread or descriptor stays.
+TEST(ladder, too_few_descriptors_for_all_workers_is_an_error_that_names_the_limit) {
+  for (const reactor_kind k : {reactor_kind::automatic, reactor_kind::epoll})
+    in_child([k] {
+      const std::size_t before = open_descriptors();
+      const rlimit few{open_descriptors() + 2, open_descriptors() + 2};
+      ::setrlimit(RLIMIT_NOFILE, &few);
+      options o = with(k);
+      o.workers = 8;
+      try {
+        runtime r(o);
+      } catch (const std::system_error& e) {
+        std::printf("%s: %s\n", name_of(k), e.what());
+        std::fflush(stdout);
+        return e.code() == std::errc::too_many_files_open &&
+               std::string(e.what()).find("RLIMIT_NOFILE") != std::string::npos &&
+               open_descriptors() == before;
+      }
+      return false;
+    });
 }
 
 TEST(ladder, refusals_are_explained) {

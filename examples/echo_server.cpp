@@ -1,9 +1,11 @@
 // Sends back whatever it receives, until SIGINT or SIGTERM; then lets the connections finish.
 //   echo_server --listen 127.0.0.1:7777 --workers 2
+//   echo_server --listen unix:/tmp/echo.sock
 #include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 #include <string_view>
 
@@ -45,7 +47,7 @@ arguments parse(int argc, char** argv) {
   return a;
 }
 
-void echo(coir::tcp_stream peer) {
+void echo(coir::socket_stream peer) {
   char buffer[4 * 1024];
   std::error_code gone;  // a peer that resets the connection is no news
   while (const std::size_t n = peer.read_some(buffer, gone)) {
@@ -63,8 +65,9 @@ int signal_descriptor(std::initializer_list<int> signals) {
   return ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+template <class Listener>
 void serve(const coir::endpoint& where, int signals) {
-  coir::server server(coir::tcp_listener::bind(where), echo);
+  coir::server server(Listener::bind(where), echo);
   const auto metrics = coir::runtime::current().metrics();
   std::printf("echo_server: %s, %u workers, %s (%s)\n",
               to_string(server.listener().local()).c_str(), metrics.workers,
@@ -82,17 +85,22 @@ void serve(const coir::endpoint& where, int signals) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  arguments a;
+  std::optional<arguments> given;
   try {
-    a = parse(argc, argv);
+    given = parse(argc, argv);
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "%s\nusage: %s [--listen ADDRESS:PORT] [--workers N]\n", e.what(),
-                 argv[0]);
+    std::fprintf(stderr, "%s\nusage: %s [--listen ADDRESS:PORT|unix:PATH] [--workers N]\n",
+                 e.what(), argv[0]);
     return 2;
   }
   const int signals = signal_descriptor({SIGINT, SIGTERM});
   try {
-    coir::run(a.options, [&] { serve(a.listen, signals); });
+    coir::run(given->options, [&] {
+      if (given->listen.kind() == coir::endpoint::family::unix_domain)
+        serve<coir::unix_listener>(given->listen, signals);
+      else
+        serve<coir::tcp_listener>(given->listen, signals);
+    });
   } catch (const std::exception& e) {
     std::fprintf(stderr, "echo_server: %s\n", e.what());
     return 1;

@@ -9,6 +9,7 @@ export GIT_CEILING_DIRECTORIES=$work # so that `git apply` takes the copy for wh
 mkdir -p "$tree"
 "$root/tools/copy_tree.sh" "$tree"
 (root=$tree; configure "$work/build" -Dexamples=disabled -Dbench=disabled -Ddefault_library=static)
+ninja -C "$work/build" build.ninja >/dev/null # which tests there are may have changed
 
 [ $# -gt 0 ] || set -- $(cd "$root/tests/mutants" && ls -- *.patch | sed 's/\.patch$//')
 header() { sed -n "s/^# $2: *//p" "$root/tests/mutants/$1.patch" | sed -n 1p; }

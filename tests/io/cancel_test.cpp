@@ -131,6 +131,32 @@ TEST_P(cancel_test, a_plain_thread_may_close_what_a_fiber_reads) {
   });
 }
 
+// A read that a lone worker has prepared and not submitted names its descriptor by number. When
+// close has returned, that number is the next socket's.
+TEST_P(cancel_test, what_is_still_to_be_submitted_never_meets_the_next_socket_of_its_number) {
+  on_fiber([] {
+    for (int round = 0; round < 20; ++round) {
+      auto [a, b] = unix_stream::pair();
+      const int number = a.native_handle();
+      char into[1] = {};
+      auto reader = spawn([&a = a, &into] { return error_of([&] { (void)a.read_some(into); }); });
+      while (reader.state() != task_state::parked) this_fiber::yield();
+      a.close();
+      auto [c, d] = unix_stream::pair();
+      if (GetParam().workers == 1) {
+        EXPECT_EQ(c.native_handle(), number);
+      }
+      EXPECT_EQ(::send(d.native_handle(), "z", 1, 0), 1);
+      EXPECT_EQ(reader.get(), std::errc::operation_canceled);
+      ASSERT_EQ(into[0], '\0') << "it has read another socket";
+      char got[1];
+      c.set_read_deadline(clock::now() + 5s);
+      std::error_code error;
+      EXPECT_EQ(c.read_some(got, error), 1U) << error.message();
+    }
+  });
+}
+
 // Descriptor numbers are used again at once, so a late completion, or a close that gives the number
 // back too early, would show another pair's tag.
 TEST_P(cancel_test, a_storm_of_closes_under_readers_never_mixes_streams) {

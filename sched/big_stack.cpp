@@ -54,6 +54,8 @@ void run_on_stack(std::size_t bytes, void (*call)(void*) noexcept, void* of) {
   c.who = &w;
   c.in = w.coroutine;
   fiber::make_transfer_context(c, *place.stack, 64, &big_main);
+  // Who calls while unwinding goes on unwinding: no cancellation strikes.
+  c.uncaught = here.switches_with->exceptions->uncaught;
   if (c.in != nullptr)
     c.caller.on = c.in->on;
   else if (here.kind == host_kind::worker)

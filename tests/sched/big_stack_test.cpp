@@ -105,6 +105,32 @@ TEST_P(big_stack_test, a_coroutine_may_yield_on_one_and_be_resumed_by_another_fi
   });
 }
 
+TEST_P(big_stack_test, called_while_unwinding_it_is_not_cancelled) {
+  on_fiber([] {
+    event inside;
+    bool through = false;
+    auto t = spawn([&] {
+      struct on_a_big_stack_at_the_end {
+        bool& through;
+        ~on_a_big_stack_at_the_end() {
+          on_big_stack(mebibyte, [this] {
+            EXPECT_EQ(std::uncaught_exceptions(), 1);
+            this_fiber::yield();
+            through = true;
+          });
+        }
+      } guard{through};
+      inside.set();
+      this_fiber::sleep_for(1h);
+    });
+    inside.wait();
+    t.cancel();
+    t.wait();
+    EXPECT_TRUE(t.cancelled());
+    EXPECT_TRUE(through);
+  });
+}
+
 TEST_P(big_stack_test, impossible_sizes_are_refused) {
   on_fiber([] {
     EXPECT_THROW(on_big_stack(~std::size_t{0}, [] {}), std::invalid_argument);

@@ -26,16 +26,15 @@ void wake_all(ready_list& woken) noexcept {
 }  // namespace
 
 work_gate::~work_gate() {
-  lock_.lock();
-  if (!putters_.empty() || !getters_.empty() || !joiners_.empty())
-    fatal("a work_queue was destroyed while somebody waited for it");
-  lock_.unlock();
+  for (wait_queue* q : {&putters_, &getters_, &joiners_})
+    if (!q->settle(lock_)) fatal("a work_queue was destroyed while somebody waited for it");
 }
 
 wait_node* work_gate::claim_first_locked(wait_queue& in) noexcept {
-  while (wait_node* const first = in.front()) {
-    in.erase(*first);
-    if (first->who->claim.claim(first->generation, outcome::granted)) return first;
+  for (wait_node* n = in.front(); n != nullptr;) {
+    wait_node* const next = in.after(*n);
+    if (in.claim(*n) != nullptr) return n;
+    n = next;
   }
   return nullptr;
 }

@@ -19,8 +19,13 @@ if __name__ == '__main__':
     if len(found) < 10:
         sys.exit(f'{sys.argv[1]}: {len(found)} lines of code')
     with open(sys.argv[2], 'w', encoding='utf-8') as out:
-        out.write(block(sys.argv[1], 'cpp'))
+        names = block(sys.argv[1], 'cpp').splitlines(keepends=True)
+        includes = [line for line in names if line.startswith('#')]
+        out.writelines(includes)
+        out.write('namespace from_go {\n')  # global names would shadow those of the headers' templates
+        out.writelines(line for line in names if line not in includes)
         out.write('void f() {}\nvoid use(int) {}\n')
         for n, code in enumerate(found, 1):
             out.write(f'void line_{n}();\nvoid line_{n}() {{ {code} }}\n')
+        out.write('}\n')
         out.write('int main() {}\n')

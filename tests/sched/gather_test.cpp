@@ -112,6 +112,42 @@ TEST_P(gather_test, cancelled_itself_it_cancels_them) {
   });
 }
 
+TEST_P(gather_test, what_ends_it_may_do_so_before_all_have_started) {
+  on_fiber([] {
+    // Iterating over it gives the others time: what was started before has ended by then.
+    struct slow_range {
+      struct iterator {
+        using value_type = std::function<int()>;
+        using difference_type = std::ptrdiff_t;
+        const std::vector<value_type>* of = nullptr;
+        std::size_t at = 0;
+        const value_type& operator*() const { return (*of)[at]; }
+        iterator& operator++() {
+          for (int i = 0; i < 50; ++i) this_fiber::yield();
+          ++at;
+          return *this;
+        }
+        iterator operator++(int) { return {of, at++}; }
+        bool operator==(const iterator&) const = default;
+      };
+      iterator begin() const { return {&of, 0}; }
+      iterator end() const { return {&of, of.size()}; }
+      std::vector<std::function<int()>> of;
+    };
+    std::atomic<int> calls{0};
+    const auto counts = [&] { return ++calls; };
+    slow_range fails{{[]() -> int { fail("first"); }, counts, counts}};
+    EXPECT_THROW(gather(fails), std::runtime_error);
+    slow_range succeeds{{[] { return 7; }, counts, counts}};
+    const int first = race(succeeds);
+    EXPECT_GE(first, 1);
+    if (GetParam().workers == 1) {
+      EXPECT_EQ(first, 7);
+      EXPECT_EQ(calls, 0) << "they are not called any more";
+    }
+  });
+}
+
 TEST_P(gather_test, settle_returns_errors_as_results) {
   on_fiber([] {
     auto [good, bad, none] = settle([] { return 1; }, []() -> int { fail("bad"); }, [] {});

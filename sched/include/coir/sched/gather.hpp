@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include <coir/sched/cancelled.hpp>
 #include <coir/sched/nursery.hpp>
 #include <coir/sched/result.hpp>
 
@@ -53,10 +54,15 @@ class team {
   team& operator=(const team&) = delete;
 
   void reserve(std::size_t n) { fibers_.reserve(n); }
+  // f lives longer. It is not called if what was started before has ended the team already.
   template <class F>
-  void start(F&& f) {  // f lives longer
-    fibers_.push_back(
-        &group_.start({}, [&f]() -> decltype(auto) { return std::invoke(std::forward<F>(f)); }));
+  void start(F&& f) {
+    try {
+      fibers_.push_back(
+          &group_.start({}, [&f]() -> decltype(auto) { return std::invoke(std::forward<F>(f)); }));
+    } catch (const cancelled& c) {
+      if (c.fiber() != fiber_id{}) throw;  // the caller's own
+    }
   }
 
   // Throws the first error, if the rule says so, before the caller's cancellation.

@@ -1,6 +1,8 @@
 #include <coir/sched/cancellation.hpp>
 #include <coir/sched/cancelled.hpp>
 
+#include <unistd.h>
+
 #include <coir/coroutine/coroutine_frame.hpp>
 
 #include "delivery.hpp"
@@ -40,6 +42,9 @@ void cancellation_point_slow(waiter& w) {
 void throw_cancelled(waiter& w) { throw delivery::take(static_cast<fiber_record&>(w)); }
 
 void refuse_to_suspend(const waiter& w) noexcept {
+  // Its thread was left behind with it, and everybody has been told that it never ends.
+  if ((w.attention.load(std::memory_order_relaxed) & given_up) != 0)
+    for (;;) ::pause();
   fatal("fiber %llu made a blocking call in a no_suspend_scope",
         static_cast<unsigned long long>(fiber_number(&w)));
 }

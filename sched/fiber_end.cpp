@@ -78,6 +78,7 @@ void break_promise(fiber_record& f, const runtime_core& of) noexcept {
   const bool lives = !f.done();
   if (lives) {
     retain(f);  // for ever
+    f.attention.fetch_or(given_up, std::memory_order_relaxed);
     f.ending.store(task_ending::abandoned, std::memory_order_relaxed);
     f.error_seen.store(true, std::memory_order_relaxed);
     f.state.store(task_state::done, std::memory_order_release);

@@ -82,6 +82,7 @@ class runtime_core {
   std::atomic<std::uint64_t> stacks_wanted{0};       // tasks that found none, ever
   std::atomic<bool> someone_polls{false};            // idle polling: one worker at most
   std::atomic<unsigned> sentinel{idle_set::nobody};  // the sleeper that looks after hogs
+  clock::time_point watched;                         // when a busy worker did; the sentinel's
 
  private:
   void start(fiber_record&, worker*, deferral*);

@@ -126,9 +126,9 @@ class worker final : public host, private fiber::carrier {
   void publish_length_locked() noexcept;  // for those outside
   void parks(fiber_record& f) const noexcept {
     f.since.store(moment_, std::memory_order_relaxed);
-    f.state.store(task_state::parked, std::memory_order_relaxed);
     if (measures_) [[unlikely]]
       measure(f);
+    f.state.store(task_state::parked, std::memory_order_relaxed);
   }
   static void measure(fiber_record&) noexcept;
   void publish_deadline_locked() noexcept;
@@ -159,6 +159,8 @@ class worker final : public host, private fiber::carrier {
   bool steal_from(worker& victim, bool from_hog) noexcept;
   void rescue(worker& hog) noexcept;
   void end_watch() noexcept;
+  void look_after_hogs() noexcept;
+  void watch_if_nobody_sleeps(clock::time_point now) noexcept;
   void ask_for_sentinel() noexcept;
 
   // The owner's own.
@@ -179,6 +181,7 @@ class worker final : public host, private fiber::carrier {
   std::uint32_t poll_skips_ = 0;     // idle polls to leave out
   std::unique_ptr<driver> driver_;
   std::uint64_t number_ = 0, numbers_end_ = 0;  // ids of fibers to come
+  clock::time_point next_watch_;                // while it never runs dry
   std::uint64_t turns_at_watch_ = 0;  // of all workers, when this one last became the sentinel
   fiber::stack_cache stacks_;
   free_records records_;

@@ -17,6 +17,8 @@ constexpr std::uint32_t ticks_a_turn = 61;
 
 // How often the sleeper that looks after hogs wakes while others are awake.
 constexpr std::chrono::milliseconds sentinel_tick{4};
+// How often a worker that never runs dry looks after hogs while nobody sleeps.
+constexpr std::chrono::milliseconds busy_tick{16};
 
 // A worker that has slept that long gives the stacks of a peak back.
 constexpr std::chrono::milliseconds decay_after{500};
@@ -58,6 +60,7 @@ void worker::look_around() noexcept {
 
   const clock::time_point now = clock::now();
   moment_ = moment(now);
+  if (now >= next_watch_) watch_if_nobody_sleeps(now);
   const bool messages = !cancels_.empty() || !requests_.empty() || !arrivals_.empty();
   const bool timers = earliest_deadline() != never;
   if (messages || (timers && earliest_deadline() <= now)) {
@@ -202,12 +205,36 @@ clock::time_point worker::wake_up_time() noexcept {
 
 void worker::end_watch() noexcept {
   if (core.sentinel.load(std::memory_order_relaxed) != index) return;
+  look_after_hogs();
+  core.sentinel.store(idle_set::nobody, std::memory_order_release);
+}
+
+// The sentinel: of those whose loops have not turned since it looked last.
+void worker::look_after_hogs() noexcept {
   for (auto& w : core.workers) {
     const bool hog = w.get() != this && !w->asleep_.load(std::memory_order_relaxed) &&
                      w->turns_.load(std::memory_order_relaxed) == w->turns_seen_;
     if (hog) rescue(*w);
   }
+}
+
+// If no worker ever sleeps there is no sentinel: those whose loops turn take its place for a
+// moment.
+void worker::watch_if_nobody_sleeps(clock::time_point now) noexcept {
+  next_watch_ = now + busy_tick;
+  unsigned none = idle_set::nobody;
+  if (core.workers.size() == 1 || core.idle.anyone_sleeps() ||
+      !core.sentinel.compare_exchange_strong(none, index, std::memory_order_acquire))
+    return;
+  if (now - core.watched >= busy_tick) {
+    look_after_hogs();
+    core.watched = now;
+    for (auto& w : core.workers) w->turns_seen_ = w->turns_.load(std::memory_order_relaxed);
+  }
   core.sentinel.store(idle_set::nobody, std::memory_order_release);
+  // Who fell asleep meanwhile has found the place taken.
+  std_atomics::fence();
+  if (core.idle.anyone_sleeps()) ask_for_sentinel();
 }
 
 // Awake again, and about to run something: somebody has to watch over it.

@@ -146,6 +146,33 @@ TEST_P(end_test, a_fiber_of_another_runtime_that_waits_for_an_abandoned_one_is_t
   EXPECT_TRUE(joiner.get());
 }
 
+// A hog that comes back and swallows every cancellation: each blocking call would throw at once.
+TEST_P(end_test, an_abandoned_fiber_that_comes_back_stops_at_its_next_blocking_call) {
+  struct steps {
+    std::atomic<bool> begun{false}, enough{false};
+    std::atomic<int> calls{0};
+  };
+  static auto& all = *new std::vector<std::unique_ptr<steps>>;
+  steps& s = *all.emplace_back(std::make_unique<steps>());
+  auto hog = runtime->spawn([&s] {
+    s.begun = true;
+    while (!s.enough) std::this_thread::yield();
+    for (;;) {
+      try {
+        coir::this_fiber::yield();
+      } catch (...) {}
+      ++s.calls;
+    }
+  });
+  while (!s.begun) std::this_thread::yield();
+  EXPECT_FALSE(runtime->shutdown(20ms));
+  s.enough = true;
+  std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(s.calls, 0);
+  EXPECT_TRUE(hog.done());
+  EXPECT_THROW(hog.get(), std::future_error);
+}
+
 // Every worker is a hog's, so what has begun and ignores its cancellation waits behind one.
 TEST_P(end_test, abandoned_fibers_never_run_again) {
   struct steps {

@@ -50,6 +50,22 @@ class rescue_test : public runtime_test {
 };
 INSTANTIATE_TEST_SUITE_P(, rescue_test, settings_with_thieves(), name_of);
 
+// As many hogs as workers, but for one whose fiber yields for ever: nobody sleeps, nobody searches.
+TEST_P(rescue_test, what_is_ready_behind_a_hog_runs_though_no_worker_ever_runs_dry) {
+  std::atomic<bool> ran{false};
+  on_fiber([&] {
+    std::vector<task<void>> hogs;
+    for (unsigned i = 1; i < GetParam().workers; ++i)
+      hogs.push_back(spawn([&] {
+        auto behind = spawn([&] { ran = true; });
+        EXPECT_TRUE(hog_until([&] { return ran.load(); })) << "nobody took it over";
+        behind.wait();
+      }));
+    while (!ran) this_fiber::yield();
+    for (auto& h : hogs) h.get();
+  });
+}
+
 // A rescuer that claimed the wait would make a fiber ready that still runs.
 TEST_P(rescue_test, a_wait_that_has_begun_and_not_parked_is_left_to_its_fiber) {
   if (GetParam().with != drivers::fake_roaming) GTEST_SKIP() << "nobody looks before it parks";

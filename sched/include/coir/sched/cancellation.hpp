@@ -8,7 +8,8 @@ namespace coir::sched {
 // no_suspend_scope.
 [[noreturn]] void refuse_to_suspend(const waiter&) noexcept;
 inline void check_may_suspend(const waiter& w) noexcept {
-  if ((w.attention.load(std::memory_order_relaxed) & may_not_suspend) != 0) [[unlikely]]
+  if ((w.attention.load(std::memory_order_relaxed) & (may_not_suspend | given_up)) != 0)
+      [[unlikely]]
     refuse_to_suspend(w);
 }
 

@@ -60,6 +60,7 @@ enum attention : std::uint32_t {
   timed = 32,             // a timeout is open, so a blocking call looks at the clock
   alarm_clock = 64,       // always: this is no fiber, but something else with a deadline
   may_not_suspend = 128,  // in a no_suspend_scope; the waiter's own
+  given_up = 256,         // its runtime has ended without it: it never runs again
   strikes = cancel_requested | shutting_down | scope_requested,
 };
 

@@ -115,6 +115,9 @@ runtime::runtime(options o, sched::parts made_of) {
 }
 
 runtime::~runtime() {
+  const sched::host* here = sched::current_host_if_any();
+  if (here != nullptr && here->kind == sched::host_kind::worker)
+    sched::fatal("a runtime was destroyed on a fiber, which cannot wait for its end");
   shutdown();
   if (!core_->abandoned()) return;
   if (core_->hogs() != 0)

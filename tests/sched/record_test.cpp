@@ -13,6 +13,12 @@
 namespace {
 // A store is the only thing of its size in these tests.
 std::atomic<int> stores{0};
+// Without it a delete does not say how much goes, and the stores are not known.
+#if defined(__cpp_sized_deallocation)
+constexpr bool counted_stores = true;
+#else
+constexpr bool counted_stores = false;
+#endif
 }  // namespace
 
 void* operator new(std::size_t size) {
@@ -79,7 +85,7 @@ TEST(record_test, stores_and_results_go_though_cancellations_are_under_way_at_th
   });
   std::printf("%d runtimes ended under %llu requests\n", rounds,
               static_cast<unsigned long long>(asked));
-  EXPECT_EQ(stores, before) << "stores of records are left";
+  EXPECT_TRUE(!counted_stores || stores == before) << stores << " stores of records are left";
   EXPECT_EQ(counted::alive, 0) << "results are left";
 }
 
@@ -90,10 +96,10 @@ TEST(record_test, a_store_goes_with_the_last_handle) {
   auto kept = r->spawn([] { return counted(); });
   kept.wait();
   r.reset();
-  EXPECT_EQ(stores, before + 1);
+  EXPECT_TRUE(!counted_stores || stores == before + 1);
   EXPECT_EQ(counted::alive, 1);
   kept = {};
-  EXPECT_EQ(stores, before);
+  EXPECT_TRUE(!counted_stores || stores == before);
   EXPECT_EQ(counted::alive, 0);
 }
 

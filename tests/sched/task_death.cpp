@@ -51,7 +51,7 @@ TEST(task_death, destroying_a_runtime_on_a_fiber) {
         auto other = make_runtime(1);
         mine->block_on([&] { other.reset(); });
       },
-      "runtime::shutdown blocks its thread and was called on a fiber");
+      "coir: a runtime was destroyed on a fiber");
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ print("\n".join(sorted(p for p in programs if not p.startswith(".."))))
 }
 if [ "${2:-}" = quick ]; then
   skip+=(--no-suite stress --no-suite model --no-suite death)
+  ninja -C "$dir" build.ninja >/dev/null  # what has changed since
   mapfile -t programs < <(programs_of "${@:3}")
   [ ${#programs[@]} -gt 1 ] || fail "no tests of: ${*:3}"
   ninja -C "$dir" "${programs[@]}"

@@ -1,4 +1,5 @@
 #include <coir/sched/cancelled.hpp>
+#include <coir/sync/mutex.hpp>
 #include <coir/sync/notifier.hpp>
 
 #include <algorithm>
@@ -31,11 +32,13 @@ TEST_P(notifier_test, notify_one_keeps_one_permit_at_most_and_notify_all_none) {
 TEST_P(notifier_test, it_wakes_in_the_order_in_which_they_came_and_all_of_them) {
   on_fiber([] {
     notifier n;
-    std::vector<int> order;
+    mutex m;
+    std::vector<int> order;  // under m
     std::vector<task<void>> all;
     for (int i = 0; i < 20; ++i) {
       all.push_back(spawn([&, i] {
         n.wait();
+        std::lock_guard held(m);
         order.push_back(i);
       }));
       wait_until_parked(all.back());

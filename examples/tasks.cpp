@@ -35,7 +35,7 @@ int main() {
     std::vector<coir::task<int>> squares;
     for (int i = 1; i <= 3; ++i)
       squares.push_back(coir::spawn([i] {
-        coir::this_fiber::sleep_for(std::chrono::milliseconds(40 - 10 * i));
+        coir::this_fiber::sleep_for(std::chrono::milliseconds(160 - 40 * i));
         return i * i;
       }));
     for (auto& square : coir::as_completed(squares)) std::printf("done: %d\n", square.get());

@@ -255,10 +255,39 @@ class SleepSortTest(unittest.TestCase):
         self.assertEqual(run().stdout.splitlines()[-4:], [f'slept {t} ms' for t in (50, 100, 200, 300)])
 
 
+class TasksTest(unittest.TestCase):
+    def test_a_task_awaits_another_and_results_come_as_they_are_done(self):
+        got = run()
+        self.assertEqual((got.returncode, got.stderr), (0, ''))
+        self.assertEqual(got.stdout.splitlines(), ['compute 1 + 2 ...', 'print_sum waits for a join', '1 + 2 = 3',
+                                                   'done: 9', 'done: 4', 'done: 1'])
+
+
+class FourRequestsTest(unittest.TestCase):
+    def test_all_are_answered_and_both_times_are_printed(self):
+        got = run()
+        print(got.stdout, end='')
+        self.assertEqual((got.returncode, got.stderr), (0, ''))
+        lines = got.stdout.splitlines()
+        self.assertEqual(lines[:-1], 2 * [f'answer to {i}' for i in (1, 2, 3, 4)])
+        times = re.fullmatch(r'one after another: (\d+) ms, all at once: (\d+) ms', lines[-1])
+        self.assertGreaterEqual(int(times.group(1)), 400)
+        self.assertGreaterEqual(int(times.group(2)), 100)
+
+
+class ThreadsAndFibersTest(unittest.TestCase):
+    def test_both_times_are_printed(self):
+        got = run()
+        print(got.stdout, end='')
+        self.assertEqual((got.returncode, got.stderr), (0, ''))
+        self.assertRegex(got.stdout, r'^100 threads: [\d.]+ ms\n100 fibers on \d+ workers: [\d.]+ ms\n$')
+
+
 if __name__ == '__main__':
     name, PROGRAM = sys.argv[1:]
     sys.stdout.reconfigure(line_buffering=True)
-    case = {'echo_server': EchoServerTest, 'fetch': FetchTest, 'sleep_sort': SleepSortTest}[name]
+    case = {'echo_server': EchoServerTest, 'fetch': FetchTest, 'sleep_sort': SleepSortTest, 'tasks': TasksTest,
+            'four_requests': FourRequestsTest, 'threads_and_fibers': ThreadsAndFibersTest}[name]
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(case)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     sys.exit(not result.wasSuccessful())

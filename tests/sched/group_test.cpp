@@ -75,7 +75,7 @@ TEST_P(group_test, a_child_gives_its_value_through_its_handle) {
 
 TEST_P(group_test, the_first_failure_cancels_the_siblings_and_join_throws_it) {
   on_fiber([] {
-    int unwound = 0;
+    std::atomic<int> unwound{0};
     task_group g;
     for (int i = 0; i < 5; ++i)
       g.spawn([&unwound] {

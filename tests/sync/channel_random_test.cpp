@@ -111,7 +111,7 @@ TEST_P(channel_against_model, random_steps_do_what_a_queue_with_two_lines_does) 
         run<heavy>(seed, capacity);
       }
   });
-  EXPECT_EQ(heavy::alive.load(), 0);
+  EXPECT_TRUE(eventually([] { return heavy::alive == 0; }));
 }
 
 }  // namespace

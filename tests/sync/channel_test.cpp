@@ -16,7 +16,8 @@ class channel_test : public runtime_test {
   void for_both_payloads(F&& f) {
     on_fiber([&] { f(int{}); });
     on_fiber([&] { f(heavy{}); });
-    EXPECT_EQ(heavy::alive.load(), 0) << "an item is left, or was destroyed twice";
+    EXPECT_TRUE(eventually([] { return heavy::alive == 0; }))
+        << "an item is left, or was destroyed twice";
   }
 };
 INSTANTIATE_TEST_SUITE_P(, channel_test, every_setting(), name_of);
@@ -258,7 +259,7 @@ TEST_P(channel_test, what_is_stored_when_it_is_destroyed_is_destroyed) {
     }
     EXPECT_EQ(owned.use_count(), 1);
   });
-  EXPECT_EQ(heavy::alive.load(), 0);
+  EXPECT_TRUE(eventually([] { return heavy::alive == 0; }));
 }
 
 TEST_P(channel_test, it_may_be_destroyed_by_the_one_who_got_the_last_item) {

@@ -19,7 +19,8 @@ class select_test : public runtime_test {
   void for_both_payloads(F&& f) {
     on_fiber([&] { f(int{}); });
     on_fiber([&] { f(heavy{}); });
-    EXPECT_EQ(heavy::alive.load(), 0) << "an item is left, or was destroyed twice";
+    EXPECT_TRUE(eventually([] { return heavy::alive == 0; }))
+        << "an item is left, or was destroyed twice";
   }
 };
 INSTANTIATE_TEST_SUITE_P(, select_test, every_setting(), name_of);

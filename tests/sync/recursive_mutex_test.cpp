@@ -2,6 +2,7 @@
 #include <coir/sync/event.hpp>
 #include <coir/sync/recursive_mutex.hpp>
 
+#include <atomic>
 #include <mutex>
 
 #include "waiting.hpp"
@@ -94,11 +95,14 @@ TEST_P(recursive_mutex_test, a_cancelled_waiter_and_a_cancelled_owner_do_not_tak
     owner.get();
     ASSERT_TRUE(m.try_lock());
     m.unlock();
-    auto pending = spawn_begun([&] {
+    std::atomic<bool> locked{false};
+    auto pending = spawn([&] {
       std::lock_guard lock(m);
+      locked = true;
       until_cancel_is_pending();
       EXPECT_THROW(m.lock(), cancelled) << "a blocking call though it need not wait";
     });
+    while (!locked) this_fiber::yield();
     pending.cancel();
     pending.get();
     ASSERT_TRUE(m.try_lock());

@@ -194,7 +194,7 @@ void basic_channel_core<Platform>::fill(void* item, channel_slot& s) {
     release(s);
     throw;
   }
-  commit(s);
+  hand_on(s, false);
 }
 
 template <class Platform>
@@ -202,38 +202,26 @@ void basic_channel_core<Platform>::take(void* out, channel_slot& s) {
   try {
     items_.take(out, place(s));
   } catch (...) {
-    give_back(s);
+    hand_on(s, true);
     throw;
   }
   release(s);
 }
 
-// Filled: it goes to who waits for it, still in flight, or behind the others.
+// Filled, or full again because its item would not move, as if nobody had tried: it goes to who
+// waits for it, still in flight, or to its end of the others.
 template <class Platform>
-void basic_channel_core<Platform>::commit(channel_slot& s) noexcept {
+void basic_channel_core<Platform>::hand_on(channel_slot& s, bool in_front) noexcept {
   woken_list woken;
   lock_.lock();
   if (channel_case* const popper = claim_first_locked(poppers_)) {
     popper->slot = &s;
     wake_with_locked(*popper, deal::slot, woken);
   } else {
-    append_locked(s);
-    --in_flight_;
-  }
-  lock_.unlock();
-  woken.wake_all();
-}
-
-// Its item would not move: as if nobody had tried.
-template <class Platform>
-void basic_channel_core<Platform>::give_back(channel_slot& s) noexcept {
-  woken_list woken;
-  lock_.lock();
-  if (channel_case* const popper = claim_first_locked(poppers_)) {
-    popper->slot = &s;
-    wake_with_locked(*popper, deal::slot, woken);
-  } else {
-    prepend_locked(s);
+    if (in_front)
+      prepend_locked(s);
+    else
+      append_locked(s);
     --in_flight_;
   }
   lock_.unlock();
@@ -270,7 +258,7 @@ bool basic_channel_core<Platform>::fill_for(channel_case& pusher, channel_slot& 
     pusher.wake();
     return false;
   }
-  commit(s);
+  hand_on(s, false);
   pusher.agreed = deal::done;
   pusher.wake();
   return true;

@@ -142,8 +142,7 @@ class basic_channel_core {
   void fill(void* item, channel_slot&);
   void take(void* out, channel_slot&);
   void serve(bool pushes, void* value, channel_case& partner);
-  void commit(channel_slot&) noexcept;
-  void give_back(channel_slot&) noexcept;
+  void hand_on(channel_slot&, bool in_front) noexcept;
   void release(channel_slot&) noexcept;
   bool fill_for(channel_case& pusher, channel_slot&) noexcept;
   channel_slot* free_slot_locked() noexcept;

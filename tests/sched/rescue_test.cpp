@@ -6,23 +6,10 @@
 #include <cstdio>
 #include <ctime>
 
-#include "runtime_fixture.hpp"
+#include "hogs.hpp"
 
 namespace coir::testing {
 namespace {
-
-const spawn_options here_only{.name = "", .stack_size = 0, .pinned = true};
-
-// Spins without a blocking call. False: nothing came of it.
-template <class Predicate>
-bool hog_until(Predicate&& holds, std::chrono::milliseconds limit = sanitized ? 20s : 5s) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 double cpu_seconds(clockid_t of) {
   timespec t{};

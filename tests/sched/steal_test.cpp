@@ -8,24 +8,10 @@
 #include <cstdio>
 #include <functional>
 
-#include "runtime_fixture.hpp"
+#include "hogs.hpp"
 
 namespace coir::testing {
 namespace {
-
-const spawn_options here_only{.name = "", .stack_size = 0, .pinned = true};
-
-// Spins without a blocking call: the worker's other fibers wait for it or for a thief. False:
-// nothing came of it.
-template <class Predicate>
-bool hog_until(Predicate&& holds, std::chrono::milliseconds limit = sanitized ? 20s : 5s) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 // A take-over is a matter of some 10 ms; a busy machine gets much more.
 void expect_soon(std::chrono::duration<double, std::milli> took) {

@@ -8,6 +8,7 @@ import argparse
 import collections
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -59,8 +60,17 @@ def output_of(command, environment=None):
 def micro_round(table, build, workloads, others):
     for workload in workloads:
         table.add_lines('coir', output_of([f'{build}/bench/coir_bench', '--pin', workload]))
-        for name, program in others.items():
-            table.add_lines(name, output_of([program, '--pin', workload]))
+        for name, command in others.items():
+            table.add_lines(name, output_of(command + ['--pin', workload]))
+
+
+def peers(build):
+    """Name to command, of what is built or installed. Each passes over a workload that it does not have."""
+    built = ('boost_fiber', 'boost_coroutine2', 'go', 'tokio')
+    commands = {name: [f'{build}/bench/{name}_bench'] for name in built}
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers', 'lua_bench.lua')
+    commands |= {name: [name, script] for name in ('lua5.4', 'luajit')}
+    return {name: command for name, command in commands.items() if shutil.which(command[0])}
 
 
 def echo_contestants(build, extra):
@@ -94,7 +104,7 @@ def main():
     arguments.add_argument('--rounds', type=int, default=5)
     arguments.add_argument('--seconds', type=int, default=1, help='for each echo figure')
     arguments.add_argument('--connections', action='append', type=int, help='of echo; may be repeated')
-    arguments.add_argument('--only', help='a regular expression: which contestants of echo')
+    arguments.add_argument('--only', help='a regular expression: which peers, and which contestants of echo')
     arguments.add_argument('--server', action='append', default=[], metavar='NAME=COMMAND',
                            help='another contestant of echo, which prints where it listens')
     given = arguments.parse_args()
@@ -103,8 +113,7 @@ def main():
         arguments.error('there is no workload ' + ', '.join(sorted(unknown)))
     echo.raise_descriptor_limit()
 
-    others = {name: f'{given.build}/bench/{name}_bench' for name in ('boost_fiber', 'boost_coroutine2')}
-    others = {name: program for name, program in others.items() if os.access(program, os.X_OK)}
+    others = {name: command for name, command in peers(given.build).items() if re.search(given.only or '', name)}
     contestants = echo_contestants(given.build, dict(entry.split('=', 1) for entry in given.server))
     contestants = {name: c for name, c in contestants.items() if re.search(given.only or '', name)}
     table = Table()

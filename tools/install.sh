@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install.sh [build] [clang] [format] [chroot]: sees to it that what these need is there. Looks first and installs by
+# install.sh [build] [clang] [format] [chroot] [peers]: sees to it that what these need is there. Looks first and installs by
 # apt only what is missing, as root or by sudo; on a system without apt it says what to install.
 source "$(dirname "$0")/common.sh"
 
@@ -23,15 +23,16 @@ finds_boost_context() {
   printf '#include <boost/context/detail/fcontext.hpp>\nint main() { boost::context::detail::jump_fcontext(nullptr, nullptr); }\n' |
     compiles "${CXX:-c++}" -lboost_context
 }
+finds_header() { printf '#include <%s>\nint main() {}\n' "$1" | compiles "${CXX:-c++}" -fsyntax-only; }
 finds_package() { pkg-config --exists "$1"; }
 finds_sanitizers() { echo 'int main() {}' | compiles clang++ -fsanitize="$1"; }
 # Distributions carry several Boosts whose -dev packages exclude each other: the one whose headers are there, else the newest.
-boost_context_package() {
+boost_package() { # boost_package LIBRARY
   local known there
-  known=$(apt-cache pkgnames libboost-context | grep -xE 'libboost-context[0-9.]+-dev' | sort -V) || true
+  known=$(apt-cache pkgnames "libboost-$1" | grep -xE "libboost-$1[0-9.]+-dev" | sort -V) || true
   there=$(dpkg -S /usr/include/boost/version.hpp 2>/dev/null | grep -oE '[0-9]+\.[0-9]+' | sed -n 1p) || true
-  known=$(echo "$known" | grep -F "libboost-context${there}" | tail -n 1) || true
-  echo "${known:-libboost-context-dev}"
+  known=$(echo "$known" | grep -F "libboost-$1${there}" | tail -n 1) || true
+  echo "${known:-libboost-$1-dev}"
 }
 
 look() {
@@ -59,6 +60,14 @@ look() {
       format)
         need clang-format have clang-format
         need clang-tidy have clang-tidy
+        ;;
+      peers)
+        need boost-fiber finds_header boost/fiber/all.hpp
+        need golang-go have go
+        need cargo have cargo
+        need librust-tokio-dev ls -d /usr/share/cargo/registry/tokio-1*
+        need lua5.4 have lua5.4
+        need luajit have luajit
         ;;
       chroot)
         need debootstrap have debootstrap
@@ -90,7 +99,7 @@ echo "installing: ${missing[*]}"
 apt update
 packages=()
 for package in "${missing[@]}"; do
-  [ "$package" != boost-context ] || package=$(boost_context_package)
+  case $package in boost-*) package=$(boost_package "${package#boost-}") ;; esac
   packages+=("$package")
 done
 apt install --no-install-recommends "${packages[@]}"

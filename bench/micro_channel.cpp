@@ -13,26 +13,27 @@ namespace bench {
 namespace {
 
 template <class A, class B>
-void on_this_worker(A&& a, B&& b) {
+void where_they_like(A&& a, B&& b) {
   auto first = coir::spawn([&a] { a(); });
   auto second = coir::spawn([&b] { b(); });
   first.get();
   second.get();
 }
 
-// Runs the two on one worker, then on one each; f(name, run_both) measures.
+// Runs the two on one worker, on two that they may choose from, and pinned to one each; f(name,
+// run_both) measures.
 template <class F>
-bool on_one_and_across(const settings& s, const std::string& name, F&& f) {
+bool on_one_and_two(const settings& s, const std::string& name, F&& f) {
   bool good = true;
-  for (const unsigned workers : s.worker_counts())
+  const auto free = [](auto& a, auto& b) { where_they_like(a, b); };
+  const auto pinned = [](auto& a, auto& b) { on_two_workers(a, b); };
+  for (const unsigned workers : s.worker_counts()) {
     good &= in_child(s, [&] {
-      on_workers(s, workers, [&] {
-        if (workers == 1)
-          f(name, [](auto& a, auto& b) { on_this_worker(a, b); });
-        else
-          f(name + "_across", [](auto& a, auto& b) { on_two_workers(a, b); });
-      });
+      on_workers(s, workers, [&] { f(workers == 1 ? name : with_workers(name, workers), free); });
     });
+    if (workers > 1)
+      good &= in_child(s, [&] { on_workers(s, workers, [&] { f(name + "_across", pinned); }); });
+  }
   return good;
 }
 
@@ -54,7 +55,7 @@ void skynet(coir::channel<std::uint64_t>& to, std::uint64_t first, std::uint64_t
 
 bool measure_channel_ping_pong(const settings& s) {
   const std::uint64_t rounds = s.count_or(2'000'000, 5'000);
-  return on_one_and_across(s, "channel_ping_pong", [&](const std::string& name, auto&& run_both) {
+  return on_one_and_two(s, "channel_ping_pong", [&](const std::string& name, auto&& run_both) {
     coir::channel<std::uint64_t> there, back;
     const auto ping = [&] {
       for (std::uint64_t i = 0; i < rounds; ++i) {
@@ -73,7 +74,7 @@ bool measure_channel_ping_pong(const settings& s) {
 
 bool measure_channel_throughput(const settings& s) {
   const std::uint64_t items = s.count_or(20'000'000, 50'000);
-  return on_one_and_across(s, "channel_throughput", [&](const std::string& name, auto&& run_both) {
+  return on_one_and_two(s, "channel_throughput", [&](const std::string& name, auto&& run_both) {
     coir::channel<std::uint64_t> channel(128);
     const auto push = [&] {
       for (std::uint64_t i = 0; i < items; ++i) channel.push(i);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install.sh [build] [clang] [format] [chroot] [peers]: sees to it that what these need is there. Looks first and installs by
+# install.sh [build] [clang] [format] [count] [chroot] [peers]: sees to it that what these need is there. Looks first and installs by
 # apt only what is missing, as root or by sudo; on a system without apt it says what to install.
 source "$(dirname "$0")/common.sh"
 
@@ -60,6 +60,9 @@ look() {
       format)
         need clang-format have clang-format
         need clang-tidy have clang-tidy
+        ;;
+      count)
+        need valgrind have valgrind
         ;;
       peers)
         need boost-fiber finds_header boost/fiber/all.hpp

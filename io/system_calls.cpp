@@ -26,12 +26,19 @@ T answer(T result) noexcept {
 [[gnu::noinline]] int socket(int family, int type) noexcept {
   return answer(::socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
+[[gnu::noinline]] int socket_pair(int family, int type, int (&fds)[2]) noexcept {
+  return answer(::socketpair(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds));
+}
 [[gnu::noinline]] int bind(int fd, const void* address, std::size_t size) noexcept {
   return answer(::bind(fd, static_cast<const sockaddr*>(address), static_cast<socklen_t>(size)));
 }
 [[gnu::noinline]] int listen(int fd, int backlog) noexcept { return answer(::listen(fd, backlog)); }
 [[gnu::noinline]] int set_option(int fd, int level, int name, int value) noexcept {
   return answer(::setsockopt(fd, level, name, &value, sizeof value));
+}
+[[gnu::noinline]] int set_option(int fd, int level, int name, const void* value,
+                                 std::size_t size) noexcept {
+  return answer(::setsockopt(fd, level, name, value, static_cast<socklen_t>(size)));
 }
 [[gnu::noinline]] int get_option(int fd, int level, int name) noexcept {
   int value = 0;
@@ -61,6 +68,15 @@ T answer(T result) noexcept {
 }
 [[gnu::noinline]] std::int32_t send_message(int fd, const msghdr& message) noexcept {
   return static_cast<std::int32_t>(answer(::sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)));
+}
+[[gnu::noinline]] std::int32_t receive_message(int fd, msghdr& message, int flags) noexcept {
+  return static_cast<std::int32_t>(answer(::recvmsg(fd, &message, flags | MSG_DONTWAIT)));
+}
+[[gnu::noinline]] int receive_messages(int fd, mmsghdr* messages, unsigned count) noexcept {
+  return answer(::recvmmsg(fd, messages, count, MSG_DONTWAIT, nullptr));
+}
+[[gnu::noinline]] int send_messages(int fd, mmsghdr* messages, unsigned count) noexcept {
+  return answer(::sendmmsg(fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 [[gnu::noinline]] int accept(int fd) noexcept {
   return answer(::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));

@@ -11,10 +11,12 @@
 
 namespace coir::io::sys {
 
-int socket(int family, int type) noexcept;  // close-on-exec, non-blocking
+int socket(int family, int type) noexcept;                      // close-on-exec, non-blocking
+int socket_pair(int family, int type, int (&fds)[2]) noexcept;  // the same, both
 int bind(int fd, const void* address, std::size_t size) noexcept;
 int listen(int fd, int backlog) noexcept;
 int set_option(int fd, int level, int name, int value) noexcept;
+int set_option(int fd, int level, int name, const void* value, std::size_t size) noexcept;
 int get_option(int fd, int level, int name) noexcept;  // the value, which is not negative
 int shutdown(int fd, int how) noexcept;
 int close(int fd) noexcept;
@@ -26,6 +28,9 @@ int duplicate(int fd) noexcept;  // close-on-exec
 std::int32_t receive(int fd, void* into, std::size_t size) noexcept;
 std::int32_t send(int fd, const void* from, std::size_t size) noexcept;
 std::int32_t send_message(int fd, const msghdr& message) noexcept;
+std::int32_t receive_message(int fd, msghdr& message, int flags) noexcept;
+int receive_messages(int fd, mmsghdr* messages, unsigned count) noexcept;  // how many came
+int send_messages(int fd, mmsghdr* messages, unsigned count) noexcept;     // how many went out
 int accept(int fd) noexcept;  // close-on-exec, non-blocking
 int connect(int fd, const void* address, std::size_t size) noexcept;
 int ring(int eventfd) noexcept;  // adds one to it

@@ -3,6 +3,7 @@
 #include <system_error>
 #include <utility>
 
+#include <coir/io/socket_file.hpp>
 #include <coir/io/socket_listener.hpp>
 #include <coir/io/socket_stream.hpp>
 
@@ -26,15 +27,6 @@ class unix_stream : public socket_stream {
 class unix_listener : public socket_listener {
  public:
   unix_listener() noexcept = default;
-  unix_listener(unix_listener&& other) noexcept
-      : socket_listener(std::move(other)), file_(std::exchange(other.file_, {})) {}
-  unix_listener& operator=(unix_listener&& other) noexcept {
-    remove_file();
-    socket_listener::operator=(std::move(other));
-    file_ = std::exchange(other.file_, {});
-    return *this;
-  }
-  ~unix_listener() { remove_file(); }
 
   static unix_listener bind(const endpoint&, listen_options = {});
   static unix_listener bind(const endpoint&, listen_options, std::error_code&);
@@ -47,21 +39,16 @@ class unix_listener : public socket_listener {
   unix_stream accept(std::error_code&);
   void close() noexcept;
   handle_type release() noexcept {  // the caller's, and so is the socket file
-    file_ = {};
+    file_.forget();
     return socket_listener::release();
   }
 
   using stream_type = unix_stream;
 
  private:
-  struct bound_file {
-    endpoint at;  // of no family: there is no file
-    std::uint64_t device = 0, inode = 0;
-  };
   explicit unix_listener(io::handle h) noexcept : socket_listener(std::move(h)) {}
-  void remove_file() noexcept;
 
-  bound_file file_;
+  io::socket_file file_;
 };
 
 }  // namespace coir

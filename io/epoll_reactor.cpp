@@ -86,7 +86,14 @@ std::int32_t epoll_reactor::send(io_call& call, std::span<const std::byte> from)
   return try_or_wait(call, [&] { return sys::send(call.fd(), from.data(), from.size()); });
 }
 std::int32_t epoll_reactor::send_message(io_call& call, const msghdr& message) noexcept {
-  return try_or_wait(call, [&] { return sys::send_message(call.fd(), message); });
+  const auto attempt = [&] { return sys::send_message(call.fd(), message); };
+  if (!is_unannounced(message)) return try_or_wait(call, attempt);
+  if (const std::int32_t refused = call.hold(); refused != 0) return refused;
+  const std::int32_t result = attempt();
+  return result != -EAGAIN ? (spend(), result) : wait_a_while(call);
+}
+std::int32_t epoll_reactor::receive_message(io_call& call, msghdr& message, int flags) noexcept {
+  return try_or_wait(call, [&] { return sys::receive_message(call.fd(), message, flags); });
 }
 std::int32_t epoll_reactor::accept(io_call& call) noexcept {
   return try_or_wait(call, [&] { return sys::accept(call.fd()); });
@@ -106,11 +113,14 @@ std::int32_t epoll_reactor::connect(io_call& call, const void* address, std::siz
     call.wait_first = true;
     return -EAGAIN;
   }
-  if (result != -EAGAIN) return result;
   // The backlog of a Unix-domain listener is full, of which no event tells.
-  descriptor& d = *call.target();
+  return result != -EAGAIN ? result : wait_a_while(call);
+}
+
+// For what no event tells: the caller asks again and again. It holds its direction.
+std::int32_t epoll_reactor::wait_a_while(io_call& call) noexcept {
   const std::int32_t waited =
-      wait_ready(call, d, *call.side(), clock::now() + std::chrono::milliseconds(2));
+      wait_ready(call, *call.target(), *call.side(), clock::now() + std::chrono::milliseconds(2));
   return call.stopped_by == sched::operation::stop::deadline ? -EAGAIN : waited;
 }
 

@@ -30,6 +30,7 @@ class epoll_reactor final : public reactor {
   std::int32_t receive(io_call&, std::span<std::byte> into) noexcept override;
   std::int32_t send(io_call&, std::span<const std::byte> from) noexcept override;
   std::int32_t send_message(io_call&, const msghdr&) noexcept override;
+  std::int32_t receive_message(io_call&, msghdr&, int flags) noexcept override;
   std::int32_t accept(io_call&) noexcept override;
   std::int32_t connect(io_call&, const void* address, std::size_t size) noexcept override;
   std::int32_t wait_for(io_call&, short poll_events) noexcept override;
@@ -38,6 +39,7 @@ class epoll_reactor final : public reactor {
   template <class Attempt>
   std::int32_t try_or_wait(io_call&, Attempt attempt) noexcept;
   std::int32_t wait_ready(io_call&, descriptor&, direction&, clock::time_point at_most) noexcept;
+  std::int32_t wait_a_while(io_call&) noexcept;
   std::int32_t register_once(descriptor&) noexcept;
   void collect(clock::time_point deadline, sched::ready_list& ready) noexcept;
   void deliver(descriptor&, std::uint32_t events, sched::ready_list& ready) noexcept;

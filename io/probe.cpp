@@ -41,9 +41,9 @@ int find_operations(ring& r) {
       std::calloc(1, sizeof(io_uring_probe) + count * sizeof(io_uring_probe_op))));
   if (known == nullptr) return ENOMEM;
   if (const int result = r.probe(*known, count); result < 0) return -result;
-  for (const int op :
-       {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_ACCEPT, IORING_OP_CONNECT,
-        IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READ})
+  for (const int op : {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_RECVMSG,
+                       IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_POLL_ADD,
+                       IORING_OP_ASYNC_CANCEL, IORING_OP_READ, IORING_OP_TIMEOUT})
     if (io_uring_opcode_supported(known.get(), op) == 0) return ENOSYS;
   return 0;
 }

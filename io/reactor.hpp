@@ -26,6 +26,8 @@ class reactor : public sched::driver {
   virtual std::int32_t receive(io::io_call&, std::span<std::byte> into) noexcept = 0;
   virtual std::int32_t send(io::io_call&, std::span<const std::byte> from) noexcept = 0;
   virtual std::int32_t send_message(io::io_call&, const msghdr&) noexcept = 0;
+  // `flags`: MSG_PEEK or 0. Writes the message's fields, as recvmsg(2).
+  virtual std::int32_t receive_message(io::io_call&, msghdr&, int flags) noexcept = 0;
   virtual std::int32_t accept(
       io::io_call&) noexcept = 0;  // a descriptor, close-on-exec and non-blocking
   virtual std::int32_t connect(io::io_call&, const void* address, std::size_t size) noexcept = 0;
@@ -38,6 +40,13 @@ class reactor : public sched::driver {
       ready.push(w);
     else
       sched::wake(w);
+  }
+
+  // No event tells when there is room for it: it goes to a Unix-domain receiver that may be full,
+  // and is not the peer.
+  static bool is_unannounced(const msghdr& message) noexcept {
+    const auto* to = static_cast<const sockaddr*>(message.msg_name);
+    return to != nullptr && to->sa_family == AF_UNIX;
   }
 
   // Has the kernel accept into the queue until it says that it has ended. False: it cannot; use

@@ -104,13 +104,30 @@ std::int32_t uring_reactor::send(io_call& call, std::span<const std::byte> from)
   return result;
 }
 
+// MSG_DONTWAIT for a message: a ring that tries a send again goes on where the first attempt had
+// got to, and so sends the rest of a message, or an empty one (Linux 6.18, a full Unix-domain
+// receiver).
 std::int32_t uring_reactor::send_message(io_call& call, const msghdr& message) noexcept {
-  if (call.wait_first) return wait_for(call, POLLOUT);
+  if (call.wait_first)
+    return is_unannounced(message) ? wait_a_while(call) : wait_for(call, POLLOUT);
   const std::int32_t result = run(call, [&](io_uring_sqe& e) {
     e.opcode = IORING_OP_SENDMSG;
     e.addr = reinterpret_cast<std::uintptr_t>(&message);
     e.len = 1;
-    e.msg_flags = MSG_NOSIGNAL | (call.wants_all ? MSG_WAITALL : 0);
+    e.msg_flags =
+        MSG_NOSIGNAL | (call.wants_all ? MSG_WAITALL : 0) | (call.is_message ? MSG_DONTWAIT : 0);
+  });
+  call.wait_first = result == -EAGAIN;
+  return result;
+}
+
+std::int32_t uring_reactor::receive_message(io_call& call, msghdr& message, int flags) noexcept {
+  if (call.wait_first) return wait_for(call, POLLIN);
+  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
+    e.opcode = IORING_OP_RECVMSG;
+    e.addr = reinterpret_cast<std::uintptr_t>(&message);
+    e.len = 1;
+    e.msg_flags = static_cast<std::uint32_t>(flags);
   });
   call.wait_first = result == -EAGAIN;
   return result;
@@ -143,6 +160,18 @@ std::int32_t uring_reactor::wait_for(io_call& call, short poll_events) noexcept 
   });
   if (result < 0) return result;
   return inside ? -EAGAIN : (result & POLLNVAL) != 0 ? -EBADF : 0;
+}
+
+// For what no event tells: the caller asks again and again.
+std::int32_t uring_reactor::wait_a_while(io_call& call) noexcept {
+  call.wait_first = false;
+  const __kernel_timespec while_long{0, 2'000'000};
+  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
+    e.opcode = IORING_OP_TIMEOUT;
+    e.addr = reinterpret_cast<std::uintptr_t>(&while_long);
+    e.len = 1;
+  });
+  return result == -ETIME ? -EAGAIN : result;
 }
 
 bool uring_reactor::accept_ahead(handle_type listener, accept_queue& queue) noexcept {

@@ -43,6 +43,7 @@ class uring_reactor final : public reactor {
   std::int32_t receive(io_call&, std::span<std::byte> into) noexcept override;
   std::int32_t send(io_call&, std::span<const std::byte> from) noexcept override;
   std::int32_t send_message(io_call&, const msghdr&) noexcept override;
+  std::int32_t receive_message(io_call&, msghdr&, int flags) noexcept override;
   std::int32_t accept(io_call&) noexcept override;
   std::int32_t connect(io_call&, const void* address, std::size_t size) noexcept override;
   std::int32_t wait_for(io_call&, short poll_events) noexcept override;
@@ -70,6 +71,7 @@ class uring_reactor final : public reactor {
 
   template <class Fill>
   std::int32_t run(io_call&, Fill fill) noexcept;
+  std::int32_t wait_a_while(io_call&) noexcept;
   io_uring_sqe& prepare() noexcept;
   void enter(unsigned wait_for, const __kernel_timespec* timeout, bool absolute) noexcept;
   void reap(sched::ready_list& ready) noexcept;

@@ -306,11 +306,33 @@ int streams() {
   return n;
 }
 
+// Messages.
+int datagrams() {
+  auto socket = coir::udp_socket::bind(coir::endpoint::parse("0.0.0.0:0"));
+  char text[64];
+  coir::datagram got = socket.recv_from(text);
+  int n = int(socket.send_to("x", got.from) + got.size) + got.truncated;
+  socket.connect(got.from);
+  std::error_code error;
+  n += int(socket.send("x", error) + socket.recv(text).size + socket.peek_from(text).size);
+  socket.set_broadcast(true);
+  socket.join_group(coir::endpoint::parse("239.1.2.3:0"), "lo");
+  socket.leave_group(coir::endpoint::parse("239.1.2.3:0"), "lo");
+  socket.set_read_deadline(coir::clock::now() + 1s);
+  coir::receive_slot slots[2] = {{std::as_writable_bytes(std::span(text))}, {}};
+  n += int(socket.recv_batch(slots));
+  auto [left, right] = coir::unix_datagram::pair();
+  left.send("x");
+  n += int(right.recv(text).size);
+  socket.close();
+  return n;
+}
+
 }  // namespace
 
 int main(int argc, char**) {
   // Never true; the compiler does not know.
   if (argc < 0)
     return running() + tasks() + this_fiber() + synchronisation() + more_synchronisation() +
-           values_between() + coroutines() + channels() + streams();
+           values_between() + coroutines() + channels() + streams() + datagrams();
 }

@@ -3,12 +3,15 @@
 #include <coir/coroutine/coroutine.hpp>
 #include <coir/coroutine/coroutine_status.hpp>
 #include <coir/coroutine/generator.hpp>
+#include <coir/io/datagram_socket.hpp>
 #include <coir/io/endpoint.hpp>
 #include <coir/io/errors.hpp>
 #include <coir/io/server.hpp>
 #include <coir/io/stream.hpp>
 #include <coir/io/tcp.hpp>
+#include <coir/io/udp.hpp>
 #include <coir/io/unix.hpp>
+#include <coir/io/unix_datagram.hpp>
 #include <coir/io/wait.hpp>
 #include <coir/sched/big_stack.hpp>
 #include <coir/sched/cancelled.hpp>

@@ -273,6 +273,34 @@ int values_between() {
   return n + int(context.get().size());
 }
 
+int readers_and_writers(coir::tcp_stream& stream) {
+  static_assert(coir::byte_stream<coir::tcp_stream> && coir::byte_stream<coir::unix_stream>);
+  std::error_code error;
+  coir::server lines(coir::tcp_listener::bind(coir::endpoint::parse("[::1]:0")),
+                     [](coir::tcp_stream c) {
+                       coir::reader r(c);
+                       while (auto line = r.read_line()) c.write(*line);
+                     });
+  coir::reader r(stream, 1024);
+  int n = int(r.read_until("\r\n").size() + r.read_until({"\n", "x"}).size() + r.read(3).size());
+  n += int(r.read_exactly(3).size() + r.read_exactly(3, error).size() + r.read_all().size());
+  n += r.read_line(error).has_value() + int(r.buffered());
+  coir::writer w(stream);
+  w.write("x");
+  w.flush();
+  w.drain();
+  n += int(coir::copy(stream, stream));
+  coir::copy_both_ways(stream, stream);
+  try {
+    n += int(r.read(3).size());
+  } catch (const coir::limit_exceeded& e) {
+    n += int(e.limit());
+  } catch (const coir::incomplete_read& e) {
+    n += int(e.partial() + e.expected());
+  }
+  return n;
+}
+
 // Streams.
 int streams() {
   std::error_code error;
@@ -303,7 +331,7 @@ int streams() {
   server.stop(1s);
   coir::wait_readable(0);
   coir::wait_writable(1, error);
-  return n;
+  return n + readers_and_writers(stream);
 }
 
 // Messages.

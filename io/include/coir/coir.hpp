@@ -3,9 +3,11 @@
 #include <coir/coroutine/coroutine.hpp>
 #include <coir/coroutine/coroutine_status.hpp>
 #include <coir/coroutine/generator.hpp>
+#include <coir/io/copy.hpp>
 #include <coir/io/datagram_socket.hpp>
 #include <coir/io/endpoint.hpp>
 #include <coir/io/errors.hpp>
+#include <coir/io/reader.hpp>
 #include <coir/io/server.hpp>
 #include <coir/io/stream.hpp>
 #include <coir/io/tcp.hpp>
@@ -13,6 +15,7 @@
 #include <coir/io/unix.hpp>
 #include <coir/io/unix_datagram.hpp>
 #include <coir/io/wait.hpp>
+#include <coir/io/writer.hpp>
 #include <coir/sched/big_stack.hpp>
 #include <coir/sched/cancelled.hpp>
 #include <coir/sched/clock.hpp>

@@ -47,6 +47,14 @@ struct direction {
 
 struct descriptor;
 
+// Which system calls move its bytes, and whether they could block.
+enum class medium : unsigned char {
+  socket,
+  pipe,     // nobody else has this description, and it is O_NONBLOCK
+  shared,   // others may have the description, so its O_NONBLOCK is not ours to set
+  regular,  // a file: nothing to wait for, yet reading it may take long
+};
+
 // What the closer sends to the home of a call in flight; lies in the descriptor, because closing
 // cannot fail.
 struct stop_message : sched::request {
@@ -58,6 +66,7 @@ struct descriptor {
   stop_message stop_reading, stop_writing;   // the closer's, sent once in the descriptor's life
   std::atomic<std::uint32_t> references{0};  // the handle, and messages in flight
   handle_type fd = -1;  // written before it is shared, and by the closer at the end
+  medium through = medium::socket;  // written before it is shared
 
   sched::spin_lock lock;
   sched::wait_queue closers;  // under lock: those who wait until the directions are free, or the

@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 
 #include "epoll_calls.hpp"
+#include "file_calls.hpp"
 #include "probe.hpp"
 #include "system_calls.hpp"
 
@@ -94,6 +95,14 @@ std::int32_t epoll_reactor::send_message(io_call& call, const msghdr& message) n
 }
 std::int32_t epoll_reactor::receive_message(io_call& call, msghdr& message, int flags) noexcept {
   return try_or_wait(call, [&] { return sys::receive_message(call.fd(), message, flags); });
+}
+std::int32_t epoll_reactor::read(io_call& call, std::span<std::byte> into) noexcept {
+  const bool shared = call.target()->through != medium::pipe;
+  return try_or_wait(call, [&] { return sys::read_now(call.fd(), into, shared); });
+}
+std::int32_t epoll_reactor::write(io_call& call, std::span<const iovec> from) noexcept {
+  const bool shared = call.target()->through != medium::pipe;
+  return try_or_wait(call, [&] { return sys::write_now(call.fd(), from, shared); });
 }
 std::int32_t epoll_reactor::accept(io_call& call) noexcept {
   return try_or_wait(call, [&] { return sys::accept(call.fd()); });

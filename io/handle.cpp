@@ -7,9 +7,12 @@
 
 namespace coir::io {
 
-handle::handle(handle_type fd) {
+handle::handle(handle_type fd) : handle(fd, medium::socket) {}
+
+handle::handle(handle_type fd, medium through) {
   try {
     d_ = make_descriptor(fd);
+    d_->through = through;
   } catch (const std::bad_alloc&) {
     sys::close(fd);
     throw;

@@ -4,6 +4,7 @@
 #include <span>
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <coir/sched/driver.hpp>
 
@@ -28,6 +29,9 @@ class reactor : public sched::driver {
   virtual std::int32_t send_message(io::io_call&, const msghdr&) noexcept = 0;
   // `flags`: MSG_PEEK or 0. Writes the message's fields, as recvmsg(2).
   virtual std::int32_t receive_message(io::io_call&, msghdr&, int flags) noexcept = 0;
+  // The same for what is no socket: pipes, terminals.
+  virtual std::int32_t read(io::io_call&, std::span<std::byte> into) noexcept = 0;
+  virtual std::int32_t write(io::io_call&, std::span<const iovec> from) noexcept = 0;
   virtual std::int32_t accept(
       io::io_call&) noexcept = 0;  // a descriptor, close-on-exec and non-blocking
   virtual std::int32_t connect(io::io_call&, const void* address, std::size_t size) noexcept = 0;

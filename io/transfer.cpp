@@ -5,7 +5,9 @@
 #include <new>
 
 #include <coir/io/errors.hpp>
+#include <coir/sched/offload.hpp>
 
+#include "file_calls.hpp"
 #include "reactor.hpp"
 
 namespace coir::io {
@@ -14,10 +16,40 @@ namespace {
 using bytes = std::span<std::byte>;
 using const_bytes = std::span<const std::byte>;
 
+// What a driver cannot wait for is read and written on a thread of the pool.
+bool needs_a_thread(const io_call& call) noexcept {
+  return call.target()->through == medium::regular &&
+         call.driver().contract() == sched::completion_contract::roaming;
+}
+
+std::int32_t attempt_read(io_call& call, bytes into) {
+  if (call.target()->through == medium::socket) return call.driver().receive(call, into);
+  if (!needs_a_thread(call)) return call.driver().read(call, into);
+  const std::int32_t refused = call.hold();
+  return refused != 0 ? refused : offload([&] { return sys::read(call.fd(), into); });
+}
+
+std::int32_t attempt_write(io_call& call, std::span<const iovec> from) {
+  if (!needs_a_thread(call)) return call.driver().write(call, from);
+  const std::int32_t refused = call.hold();
+  return refused != 0 ? refused : offload([&] { return sys::write(call.fd(), from); });
+}
+
+std::int32_t attempt_send(io_call& call, const_bytes from) {
+  if (call.target()->through == medium::socket) return call.driver().send(call, from);
+  const iovec part{const_cast<std::byte*>(from.data()), from.size()};
+  return attempt_write(call, {&part, 1});
+}
+
+std::int32_t attempt_send(io_call& call, const msghdr& message) {
+  if (call.target()->through == medium::socket) return call.driver().send_message(call, message);
+  return attempt_write(call, {message.msg_iov, message.msg_iovlen});
+}
+
 // One successful receive. 0: the end, or `error`.
 std::size_t receive(io_call& call, bytes into, std::error_code& error) {
   for (;;) {
-    const std::int32_t n = call.driver().receive(call, into);
+    const std::int32_t n = attempt_read(call, into);
     if (n > 0) return call.moved(static_cast<std::size_t>(n)), static_cast<std::size_t>(n);
     if (n == 0 && !call.closing()) return 0;
     if (!call.again(n, error)) return 0;
@@ -26,7 +58,7 @@ std::size_t receive(io_call& call, bytes into, std::error_code& error) {
 
 std::size_t send(io_call& call, const_bytes from, std::error_code& error) {
   for (;;) {
-    const std::int32_t n = call.driver().send(call, from);
+    const std::int32_t n = attempt_send(call, from);
     if (n >= 0) return call.moved(static_cast<std::size_t>(n)), static_cast<std::size_t>(n);
     if (!call.again(n, error)) return 0;
   }
@@ -134,7 +166,7 @@ std::size_t send_all(descriptor* d, std::span<const const_bytes> from, std::erro
   call.wants_all = true;
   std::size_t done = 0;
   for (gather_window window(from); !window.empty();) {
-    const std::int32_t n = call.driver().send_message(call, window.message());
+    const std::int32_t n = attempt_send(call, window.message());
     if (n < 0) {
       if (!call.again(n, error)) break;
       continue;

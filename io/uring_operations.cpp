@@ -30,6 +30,8 @@ bool room_for_deadline() noexcept {
 
 constexpr std::size_t most = 0x7ffff000;  // the kernel moves no more in one call
 
+constexpr std::uint64_t current_position = ~std::uint64_t{0};
+
 }  // namespace
 
 // The whole of a one-shot operation.
@@ -128,6 +130,38 @@ std::int32_t uring_reactor::receive_message(io_call& call, msghdr& message, int 
     e.addr = reinterpret_cast<std::uintptr_t>(&message);
     e.len = 1;
     e.msg_flags = static_cast<std::uint32_t>(flags);
+  });
+  call.wait_first = result == -EAGAIN;
+  return result;
+}
+
+// The kernel polls by itself, unless the description is O_NONBLOCK and of a kind that it would
+// rather not try (a terminal).
+std::int32_t uring_reactor::read(io_call& call, std::span<std::byte> into) noexcept {
+  if (call.wait_first) return wait_for(call, POLLIN);
+  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
+    e.opcode = IORING_OP_READ;
+    e.off = current_position;
+    e.addr = reinterpret_cast<std::uintptr_t>(into.data());
+    e.len = static_cast<std::uint32_t>(std::min<std::size_t>(into.size(), most));
+  });
+  call.wait_first = result == -EAGAIN;
+  return result;
+}
+
+std::int32_t uring_reactor::write(io_call& call, std::span<const iovec> from) noexcept {
+  if (call.wait_first) return wait_for(call, POLLOUT);
+  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
+    e.off = current_position;
+    if (from.size() == 1) {
+      e.opcode = IORING_OP_WRITE;
+      e.addr = reinterpret_cast<std::uintptr_t>(from.front().iov_base);
+      e.len = static_cast<std::uint32_t>(std::min<std::size_t>(from.front().iov_len, most));
+    } else {
+      e.opcode = IORING_OP_WRITEV;
+      e.addr = reinterpret_cast<std::uintptr_t>(from.data());
+      e.len = static_cast<std::uint32_t>(from.size());
+    }
   });
   call.wait_first = result == -EAGAIN;
   return result;

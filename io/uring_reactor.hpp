@@ -44,6 +44,8 @@ class uring_reactor final : public reactor {
   std::int32_t send(io_call&, std::span<const std::byte> from) noexcept override;
   std::int32_t send_message(io_call&, const msghdr&) noexcept override;
   std::int32_t receive_message(io_call&, msghdr&, int flags) noexcept override;
+  std::int32_t read(io_call&, std::span<std::byte> into) noexcept override;
+  std::int32_t write(io_call&, std::span<const iovec> from) noexcept override;
   std::int32_t accept(io_call&) noexcept override;
   std::int32_t connect(io_call&, const void* address, std::size_t size) noexcept override;
   std::int32_t wait_for(io_call&, short poll_events) noexcept override;

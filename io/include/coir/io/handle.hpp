@@ -8,13 +8,16 @@
 namespace coir::io {
 
 struct descriptor;
+enum class medium : unsigned char;
 
 // Move-only; the destructor closes. Moving is for one user at a time, operations in flight stay
 // with the descriptor.
 class handle {
  public:
   handle() noexcept = default;
-  explicit handle(handle_type fd);  // takes it over, and closes it if there is no memory
+  // Takes it over, and closes it if there is no memory.
+  explicit handle(handle_type fd);  // a socket
+  handle(handle_type fd, medium);
   handle(handle&& other) noexcept : d_(std::exchange(other.d_, nullptr)) {}
   handle& operator=(handle&& other) noexcept {
     if (this != &other) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh subproject|installed SOURCE BUILD: builds project/main.cpp against a copy of the sources taken as a Meson
-# subproject, or against what BUILD installs, found by pkg-config, statically and dynamically linked; and runs it.
+# run.sh subproject|installed|cmake SOURCE BUILD: builds project/main.cpp against a copy of the sources taken as a Meson
+# subproject, or against what BUILD installs, found by pkg-config or CMake, statically and dynamically linked; and runs it.
 set -euo pipefail
 how=$1 source=$2 build=$3
 work=$(mktemp -d)
@@ -21,8 +21,12 @@ subproject() {
   "$work/build/consumer"
 }
 
-installed() {
+install_it() {
   meson install -C "$build" --no-rebuild --destdir "$work/root" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
+}
+
+installed() {
+  install_it
   local file prefix libdir
   file=$(find "$work/root" -name coir.pc)
   prefix=$work/root$(sed -n 's/^prefix=//p' "$file")
@@ -40,6 +44,19 @@ installed() {
   rm "$libdir"/libcoir.so*
   ${CXX:-c++} -std=c++20 "$project/main.cpp" -o static $(flags --static)
   ./static
+}
+
+cmake() {
+  type -P cmake >/dev/null || { echo "no cmake here: skipped"; exit 77; }
+  install_it
+  local prefix=$work/root$(meson introspect "$build" --buildoptions | python3 -c '
+import json, sys
+print(next(o["value"] for o in json.load(sys.stdin) if o["name"] == "prefix"))')
+  command cmake -S "$source/tests/consumer/cmake" -B "$work/build" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" || { cat "$work/log" >&2; return 1; }
+  command cmake --build "$work/build" --parallel
+  ldd "$work/build/dynamic" | grep "$work/.*/libcoir"
+  "$work/build/dynamic"
+  "$work/build/static"
 }
 
 $how

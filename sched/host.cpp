@@ -37,8 +37,8 @@ host::~host() { forget_coroutines(*this); }
 }
 
 void send_request(request& r) noexcept {
-  std_atomics::fence();  // between what the request is about and the read of home: worker::adopt
-                         // has the other fence
+  // Between what the request is about and the read of home: basic_home::adopt has the other fence.
+  std_atomics::fence();
   if (host* home = r.target->home.load(std::memory_order_relaxed))
     home->post(r);
   else

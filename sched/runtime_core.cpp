@@ -14,6 +14,7 @@
 #include "fiber_end.hpp"
 #include "fiber_extras.hpp"
 #include "processors.hpp"
+#include "visit.hpp"
 #include "who_overflowed.hpp"
 
 namespace coir::sched {
@@ -276,23 +277,8 @@ void runtime_core::enqueue(fiber_record& f) noexcept {
 
 // --- cancellation ---
 
-// Foreign requests, the sending half: flag, full fence, home, message. sched/README.md has the
-// proof.
 void runtime_core::request_cancellation(fiber_record& f, std::uint32_t attention) noexcept {
-  if (f.attention.fetch_or(attention | cancel_posted, std::memory_order_seq_cst) & cancel_posted)
-    return;  // a message is on its way, and whoever gets it looks at the flag after that
-  hold(f);
-  for (;;) {
-    std_atomics::fence();
-    if (host* home = f.home.load(std::memory_order_relaxed))
-      return static_cast<worker*>(home)->post_cancel(f);
-    // Nobody has taken it up yet, and who does looks at the flag first.
-    f.attention.fetch_and(~std::uint32_t{cancel_posted}, std::memory_order_acq_rel);
-    std_atomics::fence();
-    if (f.home.load(std::memory_order_relaxed) == nullptr ||
-        (f.attention.fetch_or(cancel_posted, std::memory_order_seq_cst) & cancel_posted) != 0)
-      return let_go(f);
-  }
+  homes::request(f, attention);
 }
 
 void runtime_core::unhandled(std::exception_ptr error, const fiber_record& f) noexcept {

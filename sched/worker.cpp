@@ -10,6 +10,7 @@
 #include "fiber_end.hpp"
 #include "fiber_extras.hpp"
 #include "runtime_core.hpp"
+#include "visit.hpp"
 
 namespace coir::sched {
 
@@ -227,9 +228,7 @@ void worker::park(waiter& who, after_switch after, clock::time_point deadline) n
   auto& f = static_cast<fiber_record&>(who);
   const auto wait = f.claim.look();
   gate_.enter();
-  // Read behind the gate: a canceller's message that was handled before now is seen, one handled
-  // later finds us parked.
-  if (strikes_now(f.attention.load(std::memory_order_relaxed)) && wait.cancellable) [[unlikely]] {
+  if (homes::is_asked_locked(f, wait)) [[unlikely]] {
     gate_.leave();
     f.claim.claim(wait.generation, outcome::cancelled);
     if (waiter* owed = after.run != nullptr ? after.run(after.first, after.second) : nullptr)
@@ -249,7 +248,7 @@ void worker::park_operation(waiter& who, operation& op, clock::time_point deadli
   const auto wait = f.claim.look();
   gate_.enter();
   f.operating = &op;
-  if (strikes_now(f.attention.load(std::memory_order_relaxed)) && wait.cancellable) [[unlikely]]
+  if (homes::is_asked_locked(f, wait)) [[unlikely]]
     stop(f, operation::stop::cancellation);
   armed_timer timer;
   if (deadline != never) timer = arm_locked(deadline, f, wait.generation);
@@ -307,14 +306,6 @@ void worker::yield() noexcept {
 
 // --- making others ready ---
 
-// Becomes its home. The fence lies between that and the fiber's next step: a canceller that reads
-// the old home has set its flag before that step (sched/README.md, "Foreign requests").
-void worker::adopt(fiber_record& f) noexcept {
-  if (f.home.load(std::memory_order_relaxed) == this) return;
-  f.home.store(this, std::memory_order_relaxed);
-  std_atomics::fence();
-}
-
 // Forced migration, for tests.
 bool worker::scatter(fiber_record& f) noexcept {
   if (f.pinned || core.workers.size() == 1 || !core.made_of.race->scatter(index)) return false;
@@ -323,7 +314,7 @@ bool worker::scatter(fiber_record& f) noexcept {
 }
 
 void worker::ready(fiber_record& f, bool run_next) noexcept {
-  adopt(f);
+  homes::adopt(f, *this);
   f.state.store(task_state::ready, std::memory_order_relaxed);
   gate_.enter();
   if (run_next)
@@ -350,7 +341,7 @@ void worker::wake_one() noexcept {
 }
 
 void worker::start(fiber_record& f) noexcept {
-  f.home.store(this, std::memory_order_relaxed);  // nobody knows it yet: no fence
+  homes::settle(f, *this);
   gate_.enter();
   push_locked(f);
   gate_.leave();
@@ -359,8 +350,7 @@ void worker::start(fiber_record& f) noexcept {
 
 // A task that has not started waits like a fiber that sleeps, but for its stack.
 void worker::put_off(fiber_record& f, deferral& until) noexcept {
-  f.home.store(this, std::memory_order_relaxed);
-  std_atomics::fence();  // a canceller that has not seen this home is seen below
+  homes::adopt(f, *this);  // a canceller that has not seen this home is seen below
   until.where = this;
   f.waits_for_id.store(static_cast<std::uint64_t>(until.at.time_since_epoch().count()),
                        std::memory_order_relaxed);
@@ -384,11 +374,8 @@ bool worker::join_unstarted(fiber_record& f, fiber_record& joiner, wait_reason w
                             clock::time_point deadline) noexcept {
   if (f.home.load(std::memory_order_relaxed) != this || ticks_left_ == 0) return false;
   gate_.enter();
-  // Behind the gate, a fiber that is ours, has not started and wants no stack is in the queue or
-  // the run-next slot.
-  const bool here = !f.starving.load(std::memory_order_acquire) &&
-                    f.home.load(std::memory_order_relaxed) == this && !f.started && !f.done();
-  if (!here || strikes_now(joiner.attention.load(std::memory_order_relaxed)) || !bind_locked(f)) {
+  if (!waits_for_its_start_locked(f, *this) ||
+      strikes_now(joiner.attention.load(std::memory_order_relaxed)) || !bind_locked(f)) {
     gate_.leave();
     return false;
   }
@@ -469,7 +456,7 @@ void worker::take_numbers() noexcept {
 }
 
 void worker::run_failed(fiber_record& f, fiber::stack& on) noexcept {
-  adopt(f);
+  homes::adopt(f, *this);
   fiber::make_context(f.context, on, &fiber_main);
   f.started = true;
   f.starving.store(false, std::memory_order_release);

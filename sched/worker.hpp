@@ -111,6 +111,7 @@ class worker final : public host, private fiber::carrier {
 
  private:
   friend class visit;  // what is taken up behind a gate
+  friend struct worker_world;
 
   static void fiber_main(fiber::carrier&, fiber::context&) noexcept;
   [[noreturn]] static void end_current(fiber_record&) noexcept;
@@ -137,7 +138,6 @@ class worker final : public host, private fiber::carrier {
 
   void ready(fiber_record&, bool run_next) noexcept;
   bool scatter(fiber_record&) noexcept;  // in a race: to any worker; true if it has gone there
-  void adopt(fiber_record&) noexcept;    // becomes its home
   void take_in(ready_list&) noexcept;
   armed_timer arm_locked(clock::time_point, waiter&, wait_generation);
   void stop(waiter&, operation::stop) noexcept;

@@ -105,7 +105,7 @@ void worker::feed(injector& line, std::size_t n) noexcept {
   for (; n > 0; --n) {
     fiber_record* f = line.pop();
     if (f == nullptr) return;
-    adopt(*f);
+    homes::adopt(*f, *this);
     gate_.enter();
     const bool bound = bind_locked(*f);  // here and now: a thief might have no stack for it
     gate_.leave();
@@ -129,7 +129,7 @@ void worker::take_in(ready_list& done) noexcept {
     auto& f = static_cast<fiber_record&>(*w);
     f.state.store(task_state::ready, std::memory_order_relaxed);
     if (scatters_ && scatter(f)) continue;
-    adopt(f);
+    homes::adopt(f, *this);
     gate_.enter();
     push_locked(f);
     gate_.leave();

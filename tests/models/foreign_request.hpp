@@ -1,6 +1,6 @@
-// The protocol of foreign requests (docs: "Home") on the production gate, inbox and claim word:
-// what runtime_core::request_cancellation, worker::park, adopt and ready, and visit do, without
-// stacks, timers and drivers. A fiber is its next step, saved where its context would be.
+// Workers and a fiber around the production protocol of foreign requests (sched/home.hpp) and the
+// production gate, inbox and claim word, without stacks, timers and drivers. A fiber is its next
+// step, saved where its context would be.
 //
 // Always true: a fiber runs on at most one worker. Its saved step is plain data under watch, so
 // running one before it has been saved is a race. std::atomic stands for what the test itself
@@ -10,9 +10,9 @@
 #include <atomic>
 #include <coir/sched/claim_word.hpp>
 #include <coir/sched/waiter.hpp>
-#include <utility>
 
 #include "sched/gate.hpp"
+#include "sched/home.hpp"
 #include "sched/inbox.hpp"
 
 namespace coir::sched::models {
@@ -35,22 +35,45 @@ struct model_fiber {
   }
 };
 
-// Anybody: the flag, a full fence, home, the message. One message at a time is under way.
+// In a model there is one fiber, so a list has one place.
+template <class Atomics>
+struct model_list {
+  bool empty() const { return only == nullptr; }
+  void push(model_fiber<Atomics>& f) { only = &f; }
+  model_fiber<Atomics>* pop() { return std::exchange(only, nullptr); }
+  model_fiber<Atomics>* only = nullptr;
+};
+
+// What the library's worker_world is.
+template <class Atomics>
+struct model_world {
+  using atomics = Atomics;
+  using worker = model_worker<Atomics>;
+  using fiber = model_fiber<Atomics>;
+  using list = model_list<Atomics>;
+
+  static auto& cancels(worker& of) { return of.cancels_; }
+  static bool runs(const worker& of, const fiber& f) { return of.running_ == &f; }
+  static void post(worker& to, fiber& f) { to.cancels_.push(f); }
+  static void hold(fiber& f) { ++f.messages; }
+  static void let_go(fiber& f) { --f.messages; }
+  static void stop(worker& owner, fiber&) { owner.stopped_ = true; }
+  static void arrives(worker& by, fiber& f) { by.ready(f); }
+  static void wakes(worker& by, fiber& f) { by.ready(f); }
+};
+
 template <class Atomics>
 void request_cancellation(model_fiber<Atomics>& f) {
-  constexpr std::uint32_t flags = cancel_requested | cancel_posted;
-  if (f.attention.fetch_or(flags, std::memory_order_seq_cst) & cancel_posted) return;
-  ++f.messages;
-  Atomics::fence();
-  f.home.load(std::memory_order_relaxed)->post_cancel(f);
+  basic_home<model_world<Atomics>>::request(f, cancel_requested);
 }
 
 template <class Atomics>
 class model_worker {
  public:
   using fiber = model_fiber<Atomics>;
+  using homes = basic_home<model_world<Atomics>>;
+  using visit = basic_visit<model_world<Atomics>>;
 
-  void post_cancel(fiber& f) { cancels_.push(f); }
   bool has_ready() const { return has_ready_.load(); }
   bool has_messages() const { return !cancels_.empty(); }
 
@@ -74,7 +97,7 @@ class model_worker {
   bool park(fiber& f, int next_step, Publish publish) {
     const auto wait = f.claim.look();
     gate_.enter();
-    if (f.asked() && wait.cancellable) {
+    if (homes::is_asked_locked(f, wait)) {
       gate_.leave();
       f.claim.claim(wait.generation, outcome::cancelled);
       publish(wait.generation);
@@ -89,7 +112,7 @@ class model_worker {
   void park_operation(fiber& f, int next_step) {
     const auto wait = f.claim.look();
     gate_.enter();
-    stopped_ = f.asked() && wait.cancellable;
+    stopped_ = homes::is_asked_locked(f, wait);
     switch_out_locked(f, next_step);
     gate_.leave();
   }
@@ -107,12 +130,21 @@ class model_worker {
     gate_.enter();
     v.take_cancels(*this);
     gate_.leave();
-    v.finish();
+    v.hand_out();
+  }
+
+  void start(fiber& f) {
+    homes::settle(f, *this);
+    push(f);
   }
 
   // Whoever has claimed the fiber's wait.
   void ready(fiber& f) {
-    adopt(f);
+    homes::adopt(f, *this);
+    push(f);
+  }
+
+  void push(fiber& f) {
     gate_.enter();
     queued_ = &f;
     has_ready_.store(true);
@@ -125,74 +157,15 @@ class model_worker {
   break_in steal_from(model_worker& victim, bool hog, unsigned patience) {
     if (victim.gate_.try_break_in(patience) == break_in::lost) return break_in::lost;
     visit v(*this);
-    v.arrived = victim.take_locked();
-    if (v.arrived != nullptr) v.arrived->home.store(this, std::memory_order_relaxed);
+    if (fiber* f = victim.take_locked()) v.take(*f);
     if (hog) v.take_cancels(victim);
     victim.gate_.break_out();
-    v.finish();
+    v.hand_out();
     return break_in::entered;
   }
 
  private:
-  // What is taken up behind a gate, and dealt with once that is left.
-  struct visit {
-    explicit visit(model_worker& who) : by(who) {}
-
-    void take_cancels(model_worker& of) {
-      for (fiber* f = of.cancels_.take(); f != nullptr;) {
-        fiber* const after = f->cancel_next;
-        handle(of, *f);
-        f = after;
-      }
-    }
-
-    void handle(model_worker& of, fiber& f) {
-      f.attention.fetch_and(~std::uint32_t{cancel_posted}, std::memory_order_acq_rel);
-      const auto wait = f.claim.look();
-      const bool asked = f.asked();
-      const bool owner = &of == &by;
-      if (f.home.load(std::memory_order_relaxed) != &of) return again(f, nullptr);
-      if (wait.state == outcome::operating && !owner) return again(f, &of);
-      // What runs on a hog may have begun a wait and not parked: its park() will see the flag.
-      if (asked && wait.cancellable && of.running_ != &f) {
-        if (wait.state == outcome::operating)
-          of.stopped_ = true;
-        else if (f.claim.claim(wait.generation, outcome::cancelled))
-          woken = &f;
-      }
-      --f.messages;
-    }
-
-    void again(fiber& f, model_worker* into) {
-      if (f.attention.fetch_or(cancel_posted, std::memory_order_acq_rel) & cancel_posted)
-        --f.messages;  // a newer one is under way
-      else if (into != nullptr)
-        into->cancels_.push(f);
-      else
-        forwarded = &f;
-    }
-
-    void finish() {
-      if (arrived != nullptr) {
-        Atomics::fence();
-        by.ready(*arrived);
-      }
-      if (woken != nullptr) by.ready(*woken);
-      if (forwarded != nullptr)
-        forwarded->home.load(std::memory_order_relaxed)->post_cancel(*forwarded);
-    }
-
-    model_worker& by;
-    fiber* arrived = nullptr;
-    fiber* woken = nullptr;
-    fiber* forwarded = nullptr;
-  };
-
-  void adopt(fiber& f) {
-    if (f.home.load(std::memory_order_relaxed) == this) return;
-    f.home.store(this, std::memory_order_relaxed);
-    Atomics::fence();
-  }
+  friend struct model_world<Atomics>;
 
   fiber* take_locked() {
     fiber* const f = queued_;

@@ -30,7 +30,7 @@ struct one_fiber {
   int deliveries = 0;                  // the same, for the canceller
   bool done = false;
 
-  one_fiber() {
+  explicit one_fiber(bool born = true) {
     label(here, "here");
     label(there, "there");
     label(f.claim, "claim word");
@@ -38,6 +38,7 @@ struct one_fiber {
     f.attention.label("attention");
     label(f.saved_step, "context");
     published.label("published");
+    if (!born) return;
     f.home.store(&here);
     here.ready(f);
   }
@@ -160,6 +161,23 @@ TEST_P(foreign_request_model, cancel_of_an_operation_and_a_rescue) {
                         {"canceller", &model::canceller}},
                        &model::check),
         {"taken over", "thief lost", "nothing to take over", "message handled"});
+}
+
+// A request that finds no home: the fiber is being spawned, and runs at once.
+struct newborn : one_fiber<1> {
+  newborn() : one_fiber(false) {}
+
+  void spawner() {
+    here.start(f);
+    work(here);
+  }
+};
+
+TEST_P(foreign_request_model, cancel_of_a_fiber_that_is_being_spawned) {
+  holds(explore<newborn>(long_buffers(named("cancel and spawn", 2)),
+                         {{"spawner", &newborn::spawner}, {"canceller", &newborn::canceller}},
+                         &newborn::check),
+        {"message handled"});
 }
 
 TEST_P(foreign_request_model, each_of_two_cancellations_is_delivered) {

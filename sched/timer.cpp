@@ -137,7 +137,7 @@ bool move_later(const std::shared_ptr<delayed_call>& c, clock::time_point at) {
 }  // namespace sched
 
 interval::interval(clock::duration period, missed m, int)
-    : period_(period), next_(clock::now() + period), missed_(m) {
+    : period_(period), next_(sched::deadline_after(period)), missed_(m) {
   if (period <= clock::duration::zero())
     throw std::invalid_argument("coir: the period of an interval is not positive");
 }
@@ -145,12 +145,12 @@ interval::interval(clock::duration period, missed m, int)
 void interval::tick() {
   this_fiber::sleep_until(next_);
   const auto now = clock::now();
-  next_ += period_;
+  next_ = sched::later(next_, period_);
   if (next_ > now || missed_ == missed::burst) return;
   if (missed_ == missed::delay)
-    next_ = now + period_;
+    next_ = sched::later(now, period_);
   else
-    next_ += (now - next_) / period_ * period_ + period_;
+    next_ = sched::later(next_ + (now - next_) / period_ * period_, period_);
 }
 
 }  // namespace coir

@@ -34,7 +34,14 @@ clock::duration saturated(std::chrono::duration<Rep, Period> d) {
     return clock::duration::max();
   if (ticks <= static_cast<long double>(clock::duration::min().count()))
     return clock::duration::min();
-  return std::chrono::duration_cast<clock::duration>(d);
+  // Out of the wide value: in d's own type it may round up to more than there is, or overflow on
+  // the way.
+  return clock::duration(static_cast<clock::rep>(ticks));
+}
+
+// t + d, as far as time goes; d is not negative.
+inline clock::time_point later(clock::time_point t, clock::duration d) noexcept {
+  return d >= never - t ? never : t + d;
 }
 
 // The deadline that lies `d` ahead: the past is at once, too long is never.
@@ -43,7 +50,7 @@ clock::time_point deadline_after(std::chrono::duration<Rep, Period> d) {
   const clock::duration wait = saturated(d);
   const auto now = clock::now();
   if (wait <= clock::duration::zero()) return now;
-  return wait >= never - now ? never : now + wait;
+  return later(now, wait);
 }
 
 template <class Duration>

@@ -100,6 +100,27 @@ TEST_P(timer_test, reschedule_moves_it_and_runs_it_again) {
   });
 }
 
+// F38: from inside of the call it is too late to cancel, and not to run again.
+TEST_P(timer_test, a_call_may_cancel_and_reschedule_itself) {
+  on_fiber([] {
+    std::atomic<int> calls{0}, too_late{0};
+    event known, ended;
+    timer t;
+    t = call_later(0s, [&] {
+      known.wait();
+      too_late += !t.cancel();
+      if (++calls == 3) return ended.set();
+      EXPECT_TRUE(t.reschedule(clock::now() + 1h));
+      EXPECT_TRUE(t.cancel()) << "what has been put off anew";
+      EXPECT_TRUE(t.reschedule(clock::now()));
+    });
+    known.set();
+    ended.wait();
+    EXPECT_EQ(calls, 3);
+    EXPECT_EQ(too_late, 3);
+  });
+}
+
 TEST_P(timer_test, a_plain_thread_cancels_and_reschedules_and_outlives_the_runtime) {
   std::atomic<int> calls{0};
   timer a, b;
@@ -217,6 +238,27 @@ TEST_P(timer_race, cancel_against_the_deadline) {
     }
     expect_both_win("call_later", ran, stopped, "the deadline", "cancel");
   });
+}
+
+TEST_P(timer_race, cancel_by_another_thread_against_the_deadline) {
+  dice random(5);
+  std::uint64_t ran = 0, stopped = 0;
+  const unsigned rounds = (sanitized ? 300 : 1000) * scale();
+  for (unsigned i = 0; i < rounds; ++i) {
+    std::atomic<int> calls{0};
+    timer t = on_fiber(
+        [&] { return call_later(std::chrono::microseconds(random(40)), [&] { ++calls; }); });
+    const auto until = clock::now() + std::chrono::microseconds(random(400));
+    while (clock::now() < until) {}
+    if (t.cancel()) {
+      ++stopped;
+      ASSERT_EQ(calls, 0);
+    } else {
+      ++ran;
+      ASSERT_TRUE(eventually([&] { return calls == 1; }));
+    }
+  }
+  expect_both_win("call_later", ran, stopped, "the deadline", "another thread's cancel");
 }
 
 }  // namespace

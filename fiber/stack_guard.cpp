@@ -23,7 +23,7 @@ constexpr int pidfd_self =
     -10000;  // PIDFD_SELF_THREAD, Linux 6.15: this process without a descriptor, so that
              // a forked child cannot put guards into its parent's memory
 constexpr long process_madvise_number = 440;
-constexpr std::size_t most_vectors = 1024;
+constexpr std::size_t most_vectors = 32;  // they lie on the stack of a fiber that parks
 
 constexpr std::size_t canary_words = 16;
 constexpr std::uint64_t canary_pattern = 0x6b6361747362ad1eU;

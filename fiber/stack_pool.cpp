@@ -43,7 +43,9 @@ constexpr std::size_t largest_slab_bytes = std::size_t{1} << 30;
 constexpr std::size_t first_slab_stacks = 64;
 constexpr std::size_t largest_slab_stacks = 4096;
 
-constexpr std::size_t batch = 64;  // stacks that are prepared together
+// Stacks that are prepared together. Small: who parks does it for its successor, and may have the
+// smallest stack itself.
+constexpr std::size_t batch = 32;
 
 std::size_t smallest() noexcept { return std::max(smallest_stack, 4 * page_size()); }
 

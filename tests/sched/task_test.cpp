@@ -292,6 +292,7 @@ TEST_P(task_test, a_handle_outlives_its_runtime) {
   EXPECT_THROW(parked.get(), cancelled);
 }
 
+// F5
 TEST_P(task_test, stack_sizes_of_1_and_of_everything_are_dealt_with) {
   on_fiber([] {
     auto small = spawn({.name = "", .stack_size = 1, .pinned = false},
@@ -309,8 +310,28 @@ TEST_P(task_test, stack_sizes_of_1_and_of_everything_are_dealt_with) {
   o.workers = workers();
   o.stack_size = SIZE_MAX;
   EXPECT_THROW(make_runtime(o), std::invalid_argument);
-  o.stack_size = 1;
-  EXPECT_EQ(make_runtime(o)->block_on([] { return 3; }), 3);
+  for (const std::size_t least : {std::size_t{0}, std::size_t{1}}) {
+    o.stack_size = least;
+    EXPECT_EQ(make_runtime(o)->block_on([] { return 3; }), 3);
+  }
+}
+
+// F5: who parks sees to the stack of whoever runs next, on its own.
+TEST_P(task_test, the_smallest_stack_is_enough_to_park_and_to_be_cancelled) {
+  if (sanitized) GTEST_SKIP() << "a sanitizer's frames are larger";
+  on_fiber([] {
+    event never_set;
+    std::vector<task<void>> all;
+    // Nobody has cached a stack of any of these sizes.
+    for (std::size_t i = 0; i < 400; ++i)
+      all.push_back(spawn(
+          {.name = "", .stack_size = i % 2 == 0 ? 1 : 16384 + 4096 * (i % 20), .pinned = false},
+          [&] { never_set.wait(); }));
+    for (auto& t : all)
+      while (t.state() != task_state::parked) this_fiber::yield();
+    for (auto& t : all) t.cancel();
+    for (auto& t : all) EXPECT_THROW(t.get(), cancelled);
+  });
 }
 
 }  // namespace

@@ -129,7 +129,7 @@ std::int32_t epoll_reactor::connect(io_call& call, const void* address, std::siz
 // For what no event tells: the caller asks again and again. It holds its direction.
 std::int32_t epoll_reactor::wait_a_while(io_call& call) noexcept {
   const std::int32_t waited =
-      wait_ready(call, *call.target(), *call.side(), clock::now() + std::chrono::milliseconds(2));
+      wait_ready(call, *call.target(), *call.side(), clock::now() + unannounced_pause);
   return call.stopped_by == sched::operation::stop::deadline ? -EAGAIN : waited;
 }
 

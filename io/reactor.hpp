@@ -1,5 +1,6 @@
 // A driver that can start socket operations. What differs between io_uring and epoll ends here.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <span>
 
@@ -36,6 +37,10 @@ class reactor : public sched::driver {
       io::io_call&) noexcept = 0;  // a descriptor, close-on-exec and non-blocking
   virtual std::int32_t connect(io::io_call&, const void* address, std::size_t size) noexcept = 0;
   virtual std::int32_t wait_for(io::io_call&, short poll_events) noexcept = 0;  // 0: ready
+
+  // Between attempts of what no event announces: room in the backlog of a Unix-domain listener, or
+  // at a Unix-domain receiver that is not the sender's peer.
+  static constexpr std::chrono::nanoseconds unannounced_pause = std::chrono::milliseconds(2);
 
   // A waiter that this driver has claimed in a roaming wait: ready here if it ran here last, else
   // where it may run.

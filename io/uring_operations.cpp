@@ -8,6 +8,7 @@
 #include <poll.h>
 
 #include "accept_queue.hpp"
+#include "system_calls.hpp"
 #include "uring_reactor.hpp"
 
 namespace coir::io {
@@ -67,16 +68,20 @@ std::int32_t uring_reactor::run(io_call& call, Fill fill) noexcept {
 
 void uring_reactor::stop(sched::operation& operation) noexcept {
   const std::uint64_t number = static_cast<numbered_operation&>(operation).number;
-  if (in_flight_.find(number) == nullptr) return;
+  if (in_flight_.find(number) != nullptr) cancel(number);
+}
+
+void uring_reactor::cancel(std::uint64_t number) noexcept {
   io_uring_sqe& entry = prepare();
   if (in_flight_.find(number) == nullptr) {  // it completed while room was made
     entry.opcode = IORING_OP_NOP;
+    entry.user_data = ignored_number;
   } else {
     entry.opcode = IORING_OP_ASYNC_CANCEL;
     entry.addr = number;
+    entry.user_data = number | cancel_mark;
   }
   if (options_.kernel.skip_success) entry.flags = IOSQE_CQE_SKIP_SUCCESS;
-  entry.user_data = ignored_number;
 }
 
 // --- operations ---
@@ -178,11 +183,23 @@ std::int32_t uring_reactor::accept(io_call& call) noexcept {
 }
 
 std::int32_t uring_reactor::connect(io_call& call, const void* address, std::size_t size) noexcept {
+  if (static_cast<const sockaddr*>(address)->sa_family == AF_UNIX)
+    return connect_here(call, address, size);
   return run(call, [&](io_uring_sqe& e) {
     e.opcode = IORING_OP_CONNECT;
     e.addr = reinterpret_cast<std::uintptr_t>(address);
     e.off = size;
   });
+}
+
+// Within the machine a connect succeeds or fails at once; while the listener's backlog is full, the
+// kernel would try again and again without a pause.
+std::int32_t uring_reactor::connect_here(io_call& call, const void* address,
+                                         std::size_t size) noexcept {
+  if (const std::int32_t refused = call.hold(); refused != 0) return refused;
+  if (const std::int32_t result = sys::connect(call.fd(), address, size); result != -EAGAIN)
+    return result;
+  return wait_a_while(call);
 }
 
 std::int32_t uring_reactor::wait_for(io_call& call, short poll_events) noexcept {
@@ -199,7 +216,7 @@ std::int32_t uring_reactor::wait_for(io_call& call, short poll_events) noexcept 
 // For what no event tells: the caller asks again and again.
 std::int32_t uring_reactor::wait_a_while(io_call& call) noexcept {
   call.wait_first = false;
-  const __kernel_timespec while_long{0, 2'000'000};
+  const __kernel_timespec while_long{0, unannounced_pause.count()};
   const std::int32_t result = run(call, [&](io_uring_sqe& e) {
     e.opcode = IORING_OP_TIMEOUT;
     e.addr = reinterpret_cast<std::uintptr_t>(&while_long);

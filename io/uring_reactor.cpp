@@ -124,19 +124,7 @@ void uring_reactor::reap(sched::ready_list& ready) noexcept {
 
 void uring_reactor::complete(const io_uring_cqe& done, sched::ready_list& ready) noexcept {
   const target* found = in_flight_.find(done.user_data);
-  if (found == nullptr) {
-    if (done.user_data == doorbell_number) {
-      // Armed again it would fail again, at once and for ever.
-      if (done.res < 0 && done.res != -EINTR && done.res != -EAGAIN && done.res != -ECANCELED)
-        sys::descriptor_is_lost("the doorbell", doorbell_, done.res);
-      interrupted_ = true;
-      rung_.exchange(false, std::memory_order_acq_rel);
-      if (doorbell_ >= 0) arm_doorbell();
-    } else if (done.user_data != ignored_number) {
-      ++counts_.dead_completions;
-    }
-    return;
-  }
+  if (found == nullptr) return complete_unnumbered(done);
   if (found->repeatedly != nullptr) return complete_accept(*found->repeatedly, done, ready);
   sched::operation& op = *found->once;
   in_flight_.erase(done.user_data);
@@ -145,6 +133,26 @@ void uring_reactor::complete(const io_uring_cqe& done, sched::ready_list& ready)
   sched::waiter& who = *op.who;
   who.claim.complete();
   ready.push(who);
+}
+
+void uring_reactor::complete_unnumbered(const io_uring_cqe& done) noexcept {
+  if (done.user_data == doorbell_number) {
+    // Armed again it would fail again, at once and for ever.
+    if (done.res < 0 && done.res != -EINTR && done.res != -EAGAIN && done.res != -ECANCELED)
+      sys::descriptor_is_lost("the doorbell", doorbell_, done.res);
+    interrupted_ = true;
+    rung_.exchange(false, std::memory_order_acq_rel);
+    if (doorbell_ >= 0) arm_doorbell();
+  } else if (const std::uint64_t number = done.user_data ^ cancel_mark;
+             in_flight_.find(number) != nullptr) {
+    // The kernel was just moving it from one of its lists to another: what ends appears before the
+    // answer to its cancellation, so it has not ended.
+    if (done.res != -ENOENT) return;
+    ++counts_.cancels_again;
+    cancel(number);
+  } else if (done.user_data != ignored_number && (done.user_data & cancel_mark) == 0) {
+    ++counts_.dead_completions;
+  }
 }
 
 void uring_reactor::complete_accept(accept_queue& queue, const io_uring_cqe& done,

@@ -17,6 +17,8 @@ class accept_queue;
 // Numbers that no operation has: their index is past any table.
 inline constexpr std::uint64_t doorbell_number = ~std::uint64_t{0};
 inline constexpr std::uint64_t ignored_number = doorbell_number - 1;
+// With an operation's number: the answer to its cancellation.
+inline constexpr std::uint64_t cancel_mark = std::uint64_t{1} << 31;
 
 struct uring_options {
   uring_capabilities kernel;
@@ -38,6 +40,7 @@ class uring_reactor final : public reactor {
   void wait(clock::time_point deadline, sched::ready_list& ready) noexcept override;
   void interrupt() noexcept override;
   bool busy() const noexcept override { return in_flight_.size() != 0; }
+  std::size_t in_flight() const noexcept override { return in_flight_.size(); }
   void stop(sched::operation&) noexcept override;
 
   std::int32_t receive(io_call&, std::span<std::byte> into) noexcept override;
@@ -57,6 +60,7 @@ class uring_reactor final : public reactor {
     std::uint64_t full_submissions = 0;  // the submission queue was full when an operation began
     std::uint64_t overflows = 0;         // the completion queue was, and had to be flushed
     std::uint64_t dead_completions = 0;  // named no operation
+    std::uint64_t cancels_again = 0;     // the first found an operation nowhere that had not ended
   };
   const counters& counts() const noexcept { return counts_; }
   ring& ring_for_tests() noexcept { return ring_; }
@@ -74,11 +78,14 @@ class uring_reactor final : public reactor {
   template <class Fill>
   std::int32_t run(io_call&, Fill fill) noexcept;
   std::int32_t wait_a_while(io_call&) noexcept;
+  std::int32_t connect_here(io_call&, const void* address, std::size_t size) noexcept;
   io_uring_sqe& prepare() noexcept;
   void enter(unsigned wait_for, const __kernel_timespec* timeout, bool absolute) noexcept;
   void reap(sched::ready_list& ready) noexcept;
   void complete(const io_uring_cqe&, sched::ready_list& ready) noexcept;
   void complete_accept(accept_queue&, const io_uring_cqe&, sched::ready_list& ready) noexcept;
+  void complete_unnumbered(const io_uring_cqe&) noexcept;
+  void cancel(std::uint64_t number) noexcept;
   void arm_doorbell() noexcept;
 
   const uring_options options_;

@@ -3,12 +3,23 @@
 #include <memory>
 #include <random>
 
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "io_fixture.hpp"
 
 namespace coir::testing {
 namespace {
+
+std::chrono::microseconds processor_time() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto of = [](const timeval& t) {
+    return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec);
+  };
+  return of(used.ru_utime) + of(used.ru_stime);
+}
 
 class cancel_test : public io_test {};
 INSTANTIATE_TEST_SUITE_P(rungs, cancel_test, every_rung(), rung_name);
@@ -80,6 +91,32 @@ TEST_P(cancel_test, cancelled_accepts_and_connects_leave_no_descriptor) {
     EXPECT_TRUE(eventually_on_fiber([&] { return open_descriptors() == before; }))
         << open_descriptors() << " against " << before;
     std::printf("accepted %d, cancelled %d\n", accepted, dropped);
+  });
+}
+
+TEST_P(cancel_test,
+       a_connect_that_a_full_listener_keeps_waiting_costs_little_and_can_be_cancelled) {
+  on_fiber([] {
+    const auto listener = unix_listener::bind(
+        endpoint::parse("unix:@coir-cancel-test-" + std::to_string(::getpid())), {.backlog = 0});
+    const endpoint at = listener.local();
+    const auto waits = unix_stream::connect(at);
+    for (const auto later : {0us, 0us, 1us, 10us, 100us, 1000us, 10'000us}) {
+      auto connecting = spawn([&] { (void)unix_stream::connect(at); });
+      await_parked(connecting);
+      if (later != 0us) this_fiber::sleep_for(later);
+      connecting.cancel();
+      EXPECT_TRUE(connecting.wait_for(sanitized ? 20s : 5s)) << "cancelled after " << later.count();
+      if (!connecting.done()) ::close(::accept(listener.native_handle(), nullptr, nullptr));
+      EXPECT_THROW(connecting.get(), cancelled);
+    }
+    const auto before = processor_time();
+    auto connecting = spawn([&] { (void)unix_stream::connect(at); });
+    this_fiber::sleep_for(300ms);
+    EXPECT_LT(processor_time() - before, sanitized ? 150ms : 60ms) << "it tries without a pause";
+    ::close(::accept(listener.native_handle(), nullptr, nullptr));
+    EXPECT_TRUE(connecting.wait_for(sanitized ? 20s : 5s));
+    connecting.get();
   });
 }
 

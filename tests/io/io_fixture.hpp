@@ -16,12 +16,9 @@
 #include <coir/coir.hpp>
 
 #include "fiber/sanitizers.hpp"
+#include "tests/support/asking.hpp"
 
 namespace coir::testing {
-
-using namespace std::chrono_literals;
-
-inline constexpr bool sanitized = fiber::sanitizers::address || fiber::sanitizers::thread;
 
 // Makes every io_uring system call of this process and its children fail from now on.
 void deny_uring(int error);
@@ -60,37 +57,6 @@ inline std::vector<rung> rungs(std::vector<unsigned> workers) {
 }
 inline auto every_rung() { return ::testing::ValuesIn(rungs({1, 2, 4, 8})); }
 
-inline std::size_t open_descriptors() {
-  std::size_t n = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
-    ++n;
-  return n;
-}
-
-template <class Predicate>
-bool eventually(Predicate&& holds, std::chrono::milliseconds limit = sanitized ? 30s : 10s) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(100us);
-  }
-  return true;
-}
-template <class Predicate>
-bool eventually_on_fiber(Predicate&& holds,
-                         std::chrono::milliseconds limit = sanitized ? 30s : 10s) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    this_fiber::sleep_for(100us);
-  }
-  return true;
-}
-
-inline unsigned scale() {
-  const char* const text = std::getenv("COIR_TEST_SCALE");
-  return text != nullptr ? static_cast<unsigned>(std::atoi(text)) : 1;
-}
 inline int rounds(int usual) {
   return (sanitized ? usual / 10 + 1 : usual) * static_cast<int>(scale());
 }

@@ -24,15 +24,13 @@
 #include <coir/sched/runtime.hpp>
 #include <coir/sched/this_fiber.hpp>
 
+#include "asking.hpp"
 #include "fake_driver.hpp"
 #include "fiber/sanitizers.hpp"
+#include "racing.hpp"
 #include "sched/worker.hpp"
 
 namespace coir::testing {
-
-using namespace std::chrono_literals;
-
-inline constexpr bool sanitized = fiber::sanitizers::address || fiber::sanitizers::thread;
 
 enum class drivers : std::uint8_t { futex, fake_home, fake_roaming };
 
@@ -74,39 +72,11 @@ inline auto fake_settings() {
 
 // --- what tests ask the system
 
-inline std::size_t entries_of(const char* directory) {
-  std::size_t n = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory)) ++n;
-  return n;
-}
-inline std::size_t open_descriptors() { return entries_of("/proc/self/fd"); }
 inline std::size_t running_threads() {
   // With the first thread of a process ThreadSanitizer starts one of its own.
   static const bool first_thread_made = (std::thread([] {}).join(), true);
   static_cast<void>(first_thread_made);
   return entries_of("/proc/self/task");
-}
-
-// On a plain thread. Looks again and again; false: not within the limit.
-template <class Predicate>
-bool eventually(Predicate&& holds, std::chrono::milliseconds limit = sanitized ? 30s : 10s) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(100us);
-  }
-  return true;
-}
-// The same on a fiber, which lets others run.
-template <class Predicate>
-bool eventually_on_fiber(Predicate&& holds,
-                         std::chrono::milliseconds limit = sanitized ? 30s : 10s) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    this_fiber::sleep_for(100us);
-  }
-  return true;
 }
 
 // Runs f in a forked child of this process, which has no other thread, and returns what it returns;
@@ -121,17 +91,6 @@ int in_child(std::chrono::seconds limit, F&& f) {
   int status = 0;
   ::waitpid(child, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-// A stress or race test multiplies its rounds by this.
-inline unsigned scale() {
-  const char* const text = std::getenv("COIR_TEST_SCALE");
-  return text != nullptr ? static_cast<unsigned>(std::atoi(text)) : 1;
-}
-// How long a stress runs: 2 s, or COIR_STRESS_SECONDS, times the scale.
-inline std::chrono::milliseconds stress_time(std::chrono::milliseconds usual = 2s) {
-  const char* const text = std::getenv("COIR_STRESS_SECONDS");
-  return (text != nullptr ? std::chrono::milliseconds(std::atoi(text) * 1000) : usual) * scale();
 }
 
 // The worker that runs the calling fiber, now.
@@ -155,75 +114,6 @@ inline std::unique_ptr<runtime> make_runtime(unsigned workers) {
   o.workers = workers;
   return make_runtime(std::move(o));
 }
-
-// Stops the process with a dump of the runtime's fibers if `progress` stands still.
-class watchdog {
- public:
-  watchdog(runtime& r, const std::atomic<std::uint64_t>& progress)
-      : thread_([this, &r, &progress] {
-          std::unique_lock lock(mutex_);
-          for (std::uint64_t last = ~0U;;) {
-            if (changed_.wait_for(lock, sanitized ? 30s : 5s, [this] { return end_; })) return;
-            if (progress == last) {
-              std::fprintf(stderr, "no progress after %llu\n",
-                           static_cast<unsigned long long>(last));
-              r.dump(std::cerr);
-              std::abort();
-            }
-            last = progress;
-          }
-        }) {}
-  ~watchdog() {
-    {
-      std::lock_guard lock(mutex_);
-      end_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-  watchdog(const watchdog&) = delete;
-  watchdog& operator=(const watchdog&) = delete;
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool end_ = false;  // under mutex_
-  std::thread thread_;
-};
-
-// A race is one only if both sides win now and then.
-inline void expect_both_win(const char* what, std::uint64_t first, std::uint64_t second,
-                            const char* first_name = "the wake",
-                            const char* second_name = "cancellation") {
-  const std::uint64_t all = first + second;
-  std::printf("%s: of %llu races %s won %llu and %s won %llu\n", what,
-              static_cast<unsigned long long>(all), first_name,
-              static_cast<unsigned long long>(first), second_name,
-              static_cast<unsigned long long>(second));
-  if (sanitized && all < 1000) return;  // too slow to say
-  EXPECT_GE(first * 100, all) << what;
-  EXPECT_GE(second * 100, all) << what;
-}
-
-// Small random numbers, one generator a fiber or thread.
-class dice {
- public:
-  explicit dice(std::uint32_t seed) : state_(seed * 2654435761U + 1) {}
-  std::uint32_t operator()(std::uint32_t below) {
-    state_ ^= state_ << 13;
-    state_ ^= state_ >> 17;
-    state_ ^= state_ << 5;
-    return (state_ >> 3) % below;
-  }
-  // Some nanoseconds to microseconds without a call.
-  void spin(std::uint32_t most) {
-    for (std::uint32_t n = (*this)(most); n > 0; --n)
-      std::atomic_signal_fence(std::memory_order_seq_cst);
-  }
-
- private:
-  std::uint32_t state_;
-};
 
 // --- the fixture
 

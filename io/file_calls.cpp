@@ -63,6 +63,17 @@ bool has_no_flag(std::int32_t result) noexcept {
   return answer(::pipe2(ends, O_CLOEXEC | O_NONBLOCK));
 }
 
+[[gnu::noinline]] int make_blocking_pipe(int (&ends)[2]) noexcept {
+  return answer(::pipe2(ends, O_CLOEXEC));
+}
+[[gnu::noinline]] int open_null() noexcept {
+  return answer(::open("/dev/null", O_RDWR | O_CLOEXEC));
+}
+[[gnu::noinline]] void wait_until_ready(int fd, short events) noexcept {
+  pollfd p{fd, events, 0};
+  while (::poll(&p, 1, -1) < 0 && errno == EINTR) {}
+}
+
 [[gnu::noinline]] file_kind kind_of(int fd) noexcept {
   struct stat s {};
   if (::fstat(fd, &s) != 0) return file_kind::bad;
@@ -85,6 +96,10 @@ bool has_no_flag(std::int32_t result) noexcept {
   return answer(::open(path, (flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
 }
 
+[[gnu::noinline]] int set_blocking(int fd) noexcept {
+  const int flags = open_flags(fd);
+  return flags < 0 ? flags : answer(::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
+}
 [[gnu::noinline]] int replace(int fd, int by) noexcept { return answer(::dup3(by, fd, O_CLOEXEC)); }
 [[gnu::noinline]] int duplicate_high(int fd) noexcept {
   return answer(::fcntl(fd, F_DUPFD_CLOEXEC, 3));

@@ -18,7 +18,7 @@ BOOST_CONTEXT = {'fiber/context.cpp'}
 LIBURING = {'io/ring.hpp', 'io/ring.cpp'}
 # Where the number of an error is read, each in a function that does not block.
 ERRNO = re.compile(r'fiber/(context|overflow|stack_guard|stack_pool)\.cpp$|sched/futex\.cpp$|'
-                   r'io/(addresses|epoll_calls|epoll_reactor|file_calls|ring|system_calls|unix|uring_reactor)\.cpp$|'
+                   r'io/(addresses|child|epoll_calls|epoll_reactor|file_calls|ring|system_calls|unix|start_child|uring_reactor)\.cpp$|'
                    r'(tests|examples|bench)/')
 
 # Which layers a layer may not include, as the quoted or the bracketed path would begin.

@@ -8,6 +8,7 @@
 #include <coir/io/endpoint.hpp>
 #include <coir/io/errors.hpp>
 #include <coir/io/pipe.hpp>
+#include <coir/io/process.hpp>
 #include <coir/io/reader.hpp>
 #include <coir/io/server.hpp>
 #include <coir/io/stream.hpp>

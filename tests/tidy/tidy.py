@@ -17,7 +17,7 @@ LONG_FILES = set()
 BOOST_CONTEXT = {'fiber/context.cpp'}
 LIBURING = {'io/ring.hpp', 'io/ring.cpp'}
 # Where the number of an error is read, each in a function that does not block.
-ERRNO = re.compile(r'fiber/(context|overflow|stack_guard|stack_pool)\.cpp$|sched/futex\.cpp$|'
+ERRNO = re.compile(r'fiber/(context|overflow|stack_guard|stack_pool)\.cpp$|sched/(futex|signal_hub)\.cpp$|'
                    r'io/(addresses|child|epoll_calls|epoll_reactor|file_calls|ring|system_calls|unix|start_child|uring_reactor)\.cpp$|'
                    r'(tests|examples|bench)/')
 

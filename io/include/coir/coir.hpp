@@ -26,10 +26,12 @@
 #include <coir/sched/fiber_local.hpp>
 #include <coir/sched/gather.hpp>
 #include <coir/sched/guards.hpp>
+#include <coir/sched/interruption.hpp>
 #include <coir/sched/offload.hpp>
 #include <coir/sched/options.hpp>
 #include <coir/sched/result.hpp>
 #include <coir/sched/runtime.hpp>
+#include <coir/sched/signal_set.hpp>
 #include <coir/sched/task.hpp>
 #include <coir/sched/task_group.hpp>
 #include <coir/sched/this_fiber.hpp>

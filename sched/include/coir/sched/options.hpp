@@ -33,7 +33,8 @@ struct options {
   bool measure_stacks = false;
   // Upper bound of the pool behind offload().
   unsigned blocking_threads = 512;
-  // SIGINT cancels main once; if that ends it, run throws interrupted.
+  // In run(): the first SIGINT cancels main; if that ends it, run throws interrupted. The second
+  // ends the process at once.
   bool cancel_on_interrupt = false;
   // Past it, run and ~runtime name on stderr the fibers that ignore cancellation, and stop the
   // process.

@@ -9,6 +9,7 @@
 
 #include <coir/sched/clock.hpp>
 #include <coir/sched/fiber_id.hpp>
+#include <coir/sched/interruption.hpp>
 #include <coir/sched/options.hpp>
 #include <coir/sched/parts.hpp>
 #include <coir/sched/task.hpp>
@@ -95,12 +96,24 @@ class runtime {
 };
 
 // Runs main as the first fiber of a runtime; returns or throws what it does, after every other
-// fiber has been cancelled and has ended. Plain threads only.
+// fiber has been cancelled and has ended. With options::cancel_on_interrupt it throws
+// coir::interrupted if SIGINT has ended main. Plain threads only.
 template <class F>
 auto run(options o, F&& main) {
   sched::refuse_on_fiber("run");
+  sched::interruption interrupt(o.cancel_on_interrupt);
   runtime r(std::move(o));
-  return r.spawn(std::forward<F>(main)).get();
+  auto first = r.spawn(std::forward<F>(main));
+  struct following {  // as long as the record lives
+    following(sched::interruption& i, sched::fiber_record* f) noexcept : by(i) { by.follow(f); }
+    ~following() { by.follow(nullptr); }
+    following(const following&) = delete;
+    following& operator=(const following&) = delete;
+    sched::interruption& by;
+  } guard(interrupt, first.peek());
+  first.wait();
+  if (interrupt.came() && first.cancelled()) throw interrupted();
+  return first.get();
 }
 
 template <class F>

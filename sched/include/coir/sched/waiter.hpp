@@ -46,7 +46,8 @@ enum class wait_kind : std::uint8_t {
   readable,
   writable,
   close,
-  connections  // id: descriptor
+  connections,  // id: descriptor
+  signal
 };
 
 // What others want of a fiber, as bits of waiter::attention. A fiber looks at the word at each

@@ -47,6 +47,7 @@ look() {
         need pkg-config have pkg-config
         need python3 have python3
         need liburing-dev finds_package 'liburing >= 2.3'
+        need libssl-dev finds_package 'openssl >= 3.0'
         need libgtest-dev finds_package gtest
         need boost-context finds_boost_context
         ;;

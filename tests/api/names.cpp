@@ -356,11 +356,41 @@ int datagrams() {
   return n;
 }
 
+#if __has_include(<coir/io/tls_stream.hpp>)
+int encrypted() {
+  static_assert(coir::byte_stream<coir::tls_stream>);
+  std::error_code error;
+  auto trusting = coir::tls_context::client();
+  trusting.add_trusted("ca.pem");
+  trusting.add_trusted("ca.pem", error);
+  trusting.set_verify(true);
+  trusting.set_alpn({"h2", "http/1.1"});
+  trusting.set_handshake_timeout(3s);
+  auto shown = coir::tls_context::server("chain.pem", "key.pem");
+  shown = coir::tls_context::server("chain.pem", "key.pem", error);
+  auto stream = coir::tls_stream::connect(coir::tcp_stream(), trusting, "host");
+  auto served = coir::tls_stream::accept(coir::unix_stream(), shown);
+  stream = coir::tls_stream::connect(std::move(served), trusting, "host", error);
+  served.set_read_deadline(coir::clock::now() + 1s);
+  char text[64];
+  int n = int(stream.read_some(text) + stream.write_some("abc") + stream.alpn().size());
+  stream.read_exactly(text, error);
+  stream.write("x", error);
+  stream.shutdown_write();
+  n += int(stream.bytes_read() + served.bytes_written()) + stream.resumed() + stream.is_open();
+  n += error == coir::tls_errc::certificate_rejected;
+  std::cout << to_string(stream.remote()) << stream.version();
+  return n;
+}
+#else
+int encrypted() { return 0; }
+#endif
+
 }  // namespace
 
 int main(int argc, char**) {
   // Never true; the compiler does not know.
   if (argc < 0)
     return running() + tasks() + this_fiber() + synchronisation() + more_synchronisation() +
-           values_between() + coroutines() + channels() + streams() + datagrams();
+           values_between() + coroutines() + channels() + streams() + datagrams() + encrypted();
 }

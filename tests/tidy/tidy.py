@@ -16,6 +16,8 @@ LENGTH = 500
 LONG_FILES = set()
 BOOST_CONTEXT = {'fiber/context.cpp'}
 LIBURING = {'io/ring.hpp', 'io/ring.cpp'}
+OPENSSL = {f'io/tls/{name}' for name in ('credentials.cpp', 'engine_bio.hpp', 'openssl.hpp', 'tls_engine.cpp',
+                                         'tls_errors.cpp')}
 # Where the number of an error is read, each in a function that does not block.
 ERRNO = re.compile(r'fiber/(context|overflow|stack_guard|stack_pool)\.cpp$|sched/(futex|signal_hub)\.cpp$|'
                    r'io/(addresses|child|epoll_calls|epoll_reactor|file_calls|ring|system_calls|unix|start_child|uring_reactor)\.cpp$|'
@@ -113,7 +115,7 @@ class Tree:
     def foreign_headers(self):
         for path in self.in_library():
             for n, header in self.includes[path]:
-                for library, owners in (('boost/context', BOOST_CONTEXT), ('liburing', LIBURING)):
+                for library, owners in (('boost/context', BOOST_CONTEXT), ('liburing', LIBURING), ('openssl/', OPENSSL)):
                     if header.startswith(library) and path not in owners:
                         self.breach(path, n, 'foreign-header', f'only {", ".join(sorted(owners))} may include {library}')
 

@@ -73,6 +73,7 @@ class Tidy(unittest.TestCase):
         self.finds('foreign-header', 1, 'fiber/a.cpp', '#include <boost/context/fiber.hpp>\n')
         self.finds('foreign-header', 3, 'fiber/include/coir/fiber/a.hpp', '// A.\n#pragma once\n#include <liburing.h>\n')
         self.finds('foreign-header', 1, 'sched/host.cpp', '#include <liburing/io_uring.h>\n')
+        self.finds('foreign-header', 1, 'io/ring.cpp', '#include <openssl/ssl.h>\n')
 
     def test_thread_local(self):
         self.finds('thread-local', 1, 'io/ring.cpp', 'thread_local int a;\n')

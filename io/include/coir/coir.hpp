@@ -14,6 +14,11 @@
 #include <coir/io/stream.hpp>
 #include <coir/io/tcp.hpp>
 #include <coir/io/udp.hpp>
+#if __has_include(<coir/io/tls_stream.hpp>)
+#include <coir/io/tls_context.hpp>
+#include <coir/io/tls_errors.hpp>
+#include <coir/io/tls_stream.hpp>
+#endif
 #include <coir/io/unix.hpp>
 #include <coir/io/unix_datagram.hpp>
 #include <coir/io/wait.hpp>

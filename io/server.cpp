@@ -3,15 +3,18 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <span>
 #include <stdexcept>
 
 #include <coir/fiber/intrusive_list.hpp>
 #include <coir/io/acceptor.hpp>
 #include <coir/sched/cancellation.hpp>
 #include <coir/sched/spin_lock.hpp>
+#include <coir/sched/this_fiber.hpp>
 #include <coir/sched/wait_queue.hpp>
 
 #include "accept_errors.hpp"
+#include "idleness.hpp"
 
 namespace coir::io {
 
@@ -23,10 +26,11 @@ using namespace std::chrono_literals;
 // (holds).
 class server_core::connection : public fiber::intrusive_hook {
  public:
-  explicit connection(state& s) noexcept : of(s) {}
+  connection(state& s, descriptor* socket) noexcept : of(s), idle(socket) {}
   state& of;
   task<void> fiber;
   // Under the lock.
+  idleness idle;         // but for end()
   unsigned holds = 1;    // the acceptor's first, until `fiber` is set
   bool starting = true;  // `fiber` is not set yet
   bool ended = false;
@@ -36,6 +40,7 @@ class server_core::connection : public fiber::intrusive_hook {
 namespace {
 
 constexpr clock::duration first_pause = 5ms, longest_pause = 1s;
+constexpr std::size_t looked_at_once = 32;  // connections, while the lock is held
 
 struct shortage {
   clock::duration pause = first_pause;
@@ -45,9 +50,9 @@ struct shortage {
 }  // namespace
 
 struct server_core::state {
-  state(handle& l, serve_options o) : listener(l), options(std::move(o)) {}
+  state(source f, serve_options o) : from(f), options(std::move(o)) {}
 
-  handle& listener;
+  const source from;
   const serve_options options;
 
   sched::spin_lock lock;
@@ -56,6 +61,7 @@ struct server_core::state {
   fiber::intrusive_list<connection> told;  // of those: cancel_all has seen to them
   std::size_t alive = 0, ended = 0;
   bool serving = false, stopping = false;
+  bool accepting = false;     // a connection may still be added
   bool cancelling = false;    // also those whose fibers are just being started
   sched::wait_queue waiting;  // for a change of the above
 
@@ -79,10 +85,21 @@ struct server_core::state {
   void drop(connection& c) noexcept;
   void end(connection& c) noexcept;
   void cancel_all() noexcept;
-  void accept_all(starter start, void* server);
+  void accept_from(starter start, void* server);
+  template <class Next>
+  void accept_all(starter start, void* server, Next next, std::error_code& error);
   void pause(std::error_code why, shortage&);
   void admit(starter start, void* server, handle h);
   void finish() noexcept;
+  void close(void* server) noexcept;
+  bool is_stopping() noexcept {
+    lock.lock();
+    const bool now = stopping;
+    lock.unlock();
+    return now;
+  }
+  void end_idle();
+  task<void> watch_idle();
 };
 
 template <class Done>
@@ -161,7 +178,7 @@ void server_core::state::cancel_all() noexcept {
 // Starts the handler. Should that fail, the connection is closed, and who serves goes on after a
 // while.
 void server_core::state::admit(starter start, void* server, handle h) {
-  auto* c = new connection(*this);
+  auto* c = new connection(*this, h.get());
   add(*c);
   ticket t(c);
   try {
@@ -194,16 +211,17 @@ void server_core::state::pause(std::error_code why, shortage& s) {
   s.pause = std::min<clock::duration>(s.pause * 2, longest_pause);
 }
 
-// Until the listener is closed.
-void server_core::state::accept_all(starter start, void* server) {
+// Until an error, which `error` may be already.
+template <class Next>
+void server_core::state::accept_all(starter start, void* server, Next next,
+                                    std::error_code& error) {
   const std::size_t most = options.max_connections;
-  std::error_code error;
-  acceptor from(listener, most == 0, error);
   shortage scarce;
   while (!error) {
     if (most != 0) wait_until([&] { return stopping || alive < most; }, sched::never, true);
+    if (is_stopping()) return;
     try {
-      handle h = from.next(error);
+      handle h = next(error);
       if (!error) {
         admit(start, server, std::move(h));
         scarce = {};
@@ -216,8 +234,71 @@ void server_core::state::accept_all(starter start, void* server) {
       error.clear();
     }
   }
-  if (error != std::errc::operation_canceled && error != std::errc::bad_file_descriptor)
+}
+
+// Until the listener is closed.
+void server_core::state::accept_from(starter start, void* server) {
+  std::error_code error;
+  if (from.socket != nullptr) {
+    acceptor a(*from.socket, options.max_connections == 0, error);
+    accept_all(
+        start, server, [&](std::error_code& e) { return a.next(e); }, error);
+  } else {
+    const auto next = [&](std::error_code& e) { return from.accept(server, e), handle(); };
+    accept_all(start, server, next, error);
+  }
+  if (!is_stopping() && error != std::errc::operation_canceled &&
+      error != std::errc::bad_file_descriptor)
     throw std::system_error(error, "coir: accept");
+}
+
+void server_core::state::close(void* server) noexcept {
+  if (from.socket != nullptr)
+    from.socket->close();
+  else
+    from.close(server);
+}
+
+// Each connection once, a few at a time: what is found idle is ended outside the lock.
+void server_core::state::end_idle() {
+  const auto now = clock::now();
+  lock.lock();
+  std::size_t left = alive;
+  lock.unlock();
+  while (left != 0) {
+    connection* idle[looked_at_once];
+    std::size_t found = 0;
+    lock.lock();
+    for (std::size_t n = std::min(left, looked_at_once); n != 0; --n, --left) {
+      connection* const c = connections.pop_front();
+      if (c == nullptr) {
+        left = 0;
+        break;
+      }
+      connections.push_back(*c);
+      if (!c->idle.lasts(options.idle_timeout, now)) continue;
+      ++c->holds;
+      idle[found++] = c;
+    }
+    lock.unlock();
+    for (connection* const c : std::span(idle, found)) {
+      try {
+        c->idle.end();
+      } catch (const std::bad_alloc&) {  // the next look finds it again
+      }
+      drop(*c);
+    }
+  }
+}
+
+task<void> server_core::state::watch_idle() {
+  if (options.idle_timeout == std::chrono::milliseconds::max()) return {};
+  return spawn({.name = "idle connections"}, [this] {
+    for (;;) {
+      this_fiber::sleep_for(std::max<clock::duration>(options.idle_timeout / 4, 1ms));
+      end_idle();
+    }
+  });
 }
 
 void server_core::state::finish() noexcept {
@@ -225,8 +306,12 @@ void server_core::state::finish() noexcept {
   wait_until([&] { return alive == 0; }, sched::never, false);
 }
 
-server_core::server_core(handle& listener, serve_options options)
-    : state_(std::make_unique<state>(listener, std::move(options))) {}
+server_core::server_core(source from, serve_options options)
+    : state_(std::make_unique<state>(from, std::move(options))) {
+  const auto& o = state_->options;
+  if (o.idle_timeout <= 0ms || (from.socket == nullptr && o.idle_timeout != o.idle_timeout.max()))
+    throw std::invalid_argument("coir: idle_timeout is more than 0, and for sockets");
+}
 server_core::~server_core() = default;
 
 server_core::ticket::~ticket() {
@@ -236,21 +321,31 @@ server_core::ticket::~ticket() {
 void server_core::serve(starter start, void* server) {
   state& s = *state_;
   bool refused = false;
-  s.change([&] { refused = std::exchange(s.serving, true); });
+  s.change([&] {
+    refused = std::exchange(s.serving, true);
+    s.accepting |= !refused;
+  });
   if (refused) throw std::logic_error("coir: server::serve is for one fiber, once");
+  const auto accepts_no_more = [&s] { s.change([&s] { s.accepting = false; }); };
   try {
-    s.accept_all(start, server);
+    const task<void> watching = s.watch_idle();  // cancelled when all is over
+    s.accept_from(start, server);
+    accepts_no_more();
     s.wait_until([&] { return s.alive == 0; }, sched::never, true);
   } catch (...) {
+    accepts_no_more();
     s.finish();
     throw;
   }
 }
 
-void server_core::stop(clock::time_point grace_ends) {
+// A listener of the user's may just have given its last connection, and close() not have waited for
+// that: so alive counts only when nobody accepts.
+void server_core::stop(clock::time_point grace_ends, void* server) {
   state& s = *state_;
   s.change([&] { s.stopping = true; });
-  s.listener.close();
+  s.close(server);
+  s.wait_until([&] { return !s.accepting; }, sched::never, true);
   if (!s.wait_until([&] { return s.alive == 0; }, grace_ends, true)) s.cancel_all();
   s.wait_until([&] { return s.alive == 0; }, sched::never, true);
 }

@@ -7,6 +7,8 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "system_calls.hpp"
+
 namespace coir {
 
 tcp_stream tcp_stream::connect(const endpoint& to, std::error_code& error) {
@@ -58,7 +60,11 @@ tcp_listener tcp_listener::bind(const endpoint& at, listen_options o) {
   return l;
 }
 
-tcp_listener tcp_listener::adopt(handle_type fd) { return tcp_listener(io::adopt_listener(fd)); }
+tcp_listener tcp_listener::adopt(handle_type fd) {
+  tcp_listener made(io::adopt_listener(fd));
+  io::sys::set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);  // as bind(): accepted sockets inherit it
+  return made;
+}
 
 tcp_stream tcp_listener::accept(std::error_code& error) {
   return tcp_stream(io::accept(handle_.get(), error));

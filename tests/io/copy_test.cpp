@@ -170,6 +170,8 @@ TEST_P(copy_test, a_half_close_is_passed_on_and_the_other_direction_goes_on) {
       relay r;
       auto relaying = r.start();
       const auto talk = [](auto& first, auto& second) {
+        first.set_read_deadline(clock::now() + 20s);
+        second.set_read_deadline(clock::now() + 20s);
         first.write("question");
         first.shutdown_write();
         EXPECT_EQ(all_of(second), "question");

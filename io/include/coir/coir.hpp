@@ -3,6 +3,7 @@
 #include <coir/coroutine/coroutine.hpp>
 #include <coir/coroutine/coroutine_status.hpp>
 #include <coir/coroutine/generator.hpp>
+#include <coir/io/activation.hpp>
 #include <coir/io/copy.hpp>
 #include <coir/io/datagram_socket.hpp>
 #include <coir/io/endpoint.hpp>

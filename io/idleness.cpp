@@ -1,0 +1,28 @@
+#include "idleness.hpp"
+
+namespace coir::io {
+namespace {
+
+bool waits(const direction& side) noexcept {
+  return direction::waiter_of(side.user.load(std::memory_order_relaxed)) != nullptr;
+}
+
+}  // namespace
+
+bool idleness::lasts(clock::duration at_least, clock::time_point now) noexcept {
+  if (of_ == nullptr) return false;
+  const std::uint64_t moved = of_->reading.bytes.load(std::memory_order_relaxed) +
+                              of_->writing.bytes.load(std::memory_order_relaxed);
+  if (moved != moved_ || !(waits(of_->reading) || waits(of_->writing))) {
+    moved_ = moved;
+    since_ = now;
+  }
+  return now - since_ >= at_least;
+}
+
+void idleness::end() const {
+  for (direction* side : {&of_->reading, &of_->writing})
+    if (waits(*side)) set_deadline(*of_, *side, clock::now());
+}
+
+}  // namespace coir::io

@@ -28,7 +28,7 @@ class reactor : public sched::driver {
   virtual std::int32_t receive(io::io_call&, std::span<std::byte> into) noexcept = 0;
   virtual std::int32_t send(io::io_call&, std::span<const std::byte> from) noexcept = 0;
   virtual std::int32_t send_message(io::io_call&, const msghdr&) noexcept = 0;
-  // `flags`: MSG_PEEK or 0. Writes the message's fields, as recvmsg(2).
+  // `flags`: MSG_PEEK, MSG_CMSG_CLOEXEC or 0. Writes the message's fields, as recvmsg(2).
   virtual std::int32_t receive_message(io::io_call&, msghdr&, int flags) noexcept = 0;
   // The same for what is no socket: pipes, terminals.
   virtual std::int32_t read(io::io_call&, std::span<std::byte> into) noexcept = 0;

@@ -46,6 +46,11 @@ T answer(T result) noexcept {
   const int result = answer(::getsockopt(fd, level, name, &value, &size));
   return result < 0 ? result : value;
 }
+[[gnu::noinline]] int get_option(int fd, int level, int name, void* value,
+                                 std::size_t size) noexcept {
+  auto length = static_cast<socklen_t>(size);
+  return answer(::getsockopt(fd, level, name, value, &length));
+}
 [[gnu::noinline]] int shutdown(int fd, int how) noexcept { return answer(::shutdown(fd, how)); }
 // Not repeated after EINTR: Linux has closed the descriptor all the same.
 [[gnu::noinline]] int close(int fd) noexcept { return answer(::close(fd)); }

@@ -18,6 +18,7 @@ int listen(int fd, int backlog) noexcept;
 int set_option(int fd, int level, int name, int value) noexcept;
 int set_option(int fd, int level, int name, const void* value, std::size_t size) noexcept;
 int get_option(int fd, int level, int name) noexcept;  // the value, which is not negative
+int get_option(int fd, int level, int name, void* value, std::size_t size) noexcept;
 int shutdown(int fd, int how) noexcept;
 int close(int fd) noexcept;
 int set_non_blocking(int fd) noexcept;

@@ -4,7 +4,7 @@
 
 #include <sys/socket.h>
 
-#include "reactor.hpp"
+#include "handle_passing.hpp"
 #include "system_calls.hpp"
 
 namespace coir {
@@ -42,6 +42,38 @@ std::pair<unix_stream, unix_stream> unix_stream::pair() {
   auto two = pair(error);
   io::check(error, "coir: socketpair");
   return two;
+}
+
+unix_credentials unix_stream::peer_credentials(std::error_code& error) const {
+  ucred peer{};
+  const int result =
+      io::sys::get_option(native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, sizeof peer);
+  error = result < 0 ? std::error_code(-result, std::system_category()) : std::error_code();
+  return {peer.pid, peer.uid, peer.gid};
+}
+unix_credentials unix_stream::peer_credentials() const {
+  std::error_code error;
+  const unix_credentials peer = peer_credentials(error);
+  io::check(error, "coir: peer_credentials");
+  return peer;
+}
+
+void unix_stream::send_handle(handle_type fd, std::error_code& error) {
+  io::send_handle(handle_.get(), fd, error);
+}
+void unix_stream::send_handle(handle_type fd) {
+  std::error_code error;
+  send_handle(fd, error);
+  io::check(error, "coir: send_handle");
+}
+handle_type unix_stream::receive_handle(std::error_code& error) {
+  return io::receive_handle(handle_.get(), error);
+}
+handle_type unix_stream::receive_handle() {
+  std::error_code error;
+  const handle_type fd = receive_handle(error);
+  io::check(error, "coir: receive_handle");
+  return fd;
 }
 
 unix_listener unix_listener::bind(const endpoint& at, listen_options o, std::error_code& error) {

@@ -273,6 +273,15 @@ int values_between() {
   return n + int(context.get().size());
 }
 
+int unix_streams() {
+  auto [a, b] = coir::unix_stream::pair();
+  std::error_code error;
+  a.send_handle(0);
+  a.send_handle(0, error);
+  const coir::unix_credentials peer = a.peer_credentials();
+  return b.receive_handle() + b.receive_handle(error) + int(peer.pid) + int(peer.uid + peer.gid);
+}
+
 int readers_and_writers(coir::tcp_stream& stream) {
   static_assert(coir::byte_stream<coir::tcp_stream> && coir::byte_stream<coir::unix_stream>);
   std::error_code error;
@@ -337,7 +346,7 @@ int streams() {
   n += options.backlog;
   coir::wait_readable(0);
   coir::wait_writable(1, error);
-  return n + readers_and_writers(stream);
+  return n + readers_and_writers(stream) + unix_streams();
 }
 
 // Messages.

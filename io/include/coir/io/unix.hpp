@@ -3,11 +3,19 @@
 #include <system_error>
 #include <utility>
 
+#include <sys/types.h>
+
 #include <coir/io/socket_file.hpp>
 #include <coir/io/socket_listener.hpp>
 #include <coir/io/socket_stream.hpp>
 
 namespace coir {
+
+struct unix_credentials {
+  pid_t pid = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
 
 // A connection within the machine; its calls are socket_stream's.
 class unix_stream : public socket_stream {
@@ -20,6 +28,23 @@ class unix_stream : public socket_stream {
   static unix_stream adopt(handle_type);
   static std::pair<unix_stream, unix_stream> pair();  // connected to each other
   static std::pair<unix_stream, unix_stream> pair(std::error_code&);
+
+  // Who was at the other end when it connected, listened or made the pair (SO_PEERCRED, unix(7)).
+  // The kernel vouches for it. Does not wait.
+  unix_credentials peer_credentials() const;
+  unix_credentials peer_credentials(std::error_code&) const;
+
+  // Gives the peer a descriptor of its own for the open file; the caller keeps his. Waits as write
+  // does. Errors: bad_file_descriptor, ETOOMANYREFS (too many are under way).
+  void send_handle(handle_type);
+  void send_handle(handle_type, std::error_code&);
+
+  // Waits for the next of them, which is the caller's, close-on-exec; -1: the end of the stream. It
+  // comes with a byte of the stream, so both sides have to agree on when: bad_message if what comes
+  // is no handle, or several, which are closed. too_many_files_open: the process can have no more,
+  // and this one is lost.
+  handle_type receive_handle();
+  handle_type receive_handle(std::error_code&);
 };
 
 // A socket file that bind() made is removed when the listener is closed, unless another has taken

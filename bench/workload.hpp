@@ -59,5 +59,6 @@ bool measure_sleepers(const settings&);
 bool measure_deadlines(const settings&);
 bool measure_parked(const settings&);
 bool measure_generator(const settings&);
+bool measure_stream(const settings&);
 
 }  // namespace bench

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -96,6 +97,12 @@ T answer(T result) noexcept {
 [[gnu::noinline]] bool ready_now(int fd, short events) noexcept {
   pollfd p{fd, events, 0};
   return ::poll(&p, 1, 0) > 0;
+}
+
+[[gnu::noinline]] name_answer look_up(const char* host, const char* service, const addrinfo& hints,
+                                      addrinfo*& found) noexcept {
+  const int code = ::getaddrinfo(host, service, &hints, &found);
+  return {code, code == EAI_SYSTEM ? errno : 0};
 }
 
 [[noreturn]] void descriptor_is_lost(const char* which, int fd, int error) noexcept {

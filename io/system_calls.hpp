@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+struct addrinfo;
+
 namespace coir::io::sys {
 
 int socket(int family, int type) noexcept;                      // close-on-exec, non-blocking
@@ -36,6 +38,14 @@ int accept(int fd) noexcept;  // close-on-exec, non-blocking
 int connect(int fd, const void* address, std::size_t size) noexcept;
 int ring(int eventfd) noexcept;  // adds one to it
 bool ready_now(int fd, short events) noexcept;
+
+// getaddrinfo(3), which blocks: for threads that are no workers. EAI_* or 0, and errno for
+// EAI_SYSTEM.
+struct name_answer {
+  int code, error;
+};
+name_answer look_up(const char* host, const char* service, const addrinfo& hints,
+                    addrinfo*& found) noexcept;
 
 // A descriptor of the library's own fails: without it a worker can neither learn what has ended nor
 // be woken. Says which, and stops the process.

@@ -69,6 +69,8 @@ std::string text_of(wait_kind kind, std::uint64_t id) {
       return "task_group";
     case wait_kind::offload:
       return "offload";
+    case wait_kind::resolve:
+      return "the address of a name";
     case wait_kind::stack:
       return "a stack";
     case wait_kind::read:

@@ -364,6 +364,9 @@ int datagrams() {
   socket.set_read_deadline(coir::clock::now() + 1s);
   coir::receive_slot slots[2] = {{std::as_writable_bytes(std::span(text))}, {}};
   n += int(socket.recv_batch(slots));
+  auto stream = coir::tcp_stream::connect("localhost", "80");
+  for (const coir::endpoint& e : coir::resolve("localhost", "80", error)) n += e.port();
+  static_assert(std::is_base_of_v<std::system_error, coir::connect_error>);
   auto [left, right] = coir::unix_datagram::pair();
   left.send("x");
   n += int(right.recv(text).size);

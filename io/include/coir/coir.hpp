@@ -4,6 +4,7 @@
 #include <coir/coroutine/coroutine_status.hpp>
 #include <coir/coroutine/generator.hpp>
 #include <coir/io/activation.hpp>
+#include <coir/io/connect_error.hpp>
 #include <coir/io/copy.hpp>
 #include <coir/io/datagram_socket.hpp>
 #include <coir/io/endpoint.hpp>
@@ -11,6 +12,7 @@
 #include <coir/io/pipe.hpp>
 #include <coir/io/process.hpp>
 #include <coir/io/reader.hpp>
+#include <coir/io/resolve.hpp>
 #include <coir/io/server.hpp>
 #include <coir/io/stream.hpp>
 #include <coir/io/tcp.hpp>

@@ -1,8 +1,10 @@
 // TCP: streams and listeners.
 #pragma once
 #include <chrono>
+#include <string_view>
 #include <system_error>
 
+#include <coir/io/connect_error.hpp>
 #include <coir/io/socket_listener.hpp>
 #include <coir/io/socket_stream.hpp>
 
@@ -25,6 +27,14 @@ class tcp_stream : public socket_stream {
   // nothing open.
   static tcp_stream connect(const endpoint&);
   static tcp_stream connect(const endpoint&, std::error_code&);
+
+  // Resolves the host and connects to the first of its addresses that answers (happy eyeballs, RFC
+  // 8305): IPv6 and IPv4 in turn, the next attempt 250 ms after the last or when that has failed;
+  // attempts that lose are cancelled and closed before it returns. Throws connect_error, which
+  // knows each attempt's error; the other form gives its code(). A cancelled one leaves nothing
+  // open.
+  static tcp_stream connect(std::string_view host, std::string_view service);
+  static tcp_stream connect(std::string_view host, std::string_view service, std::error_code&);
 
   static tcp_stream adopt(handle_type);  // takes over a connected socket
 

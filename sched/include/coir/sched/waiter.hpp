@@ -38,6 +38,7 @@ enum class wait_kind : std::uint8_t {
   join,
   group,
   offload,
+  resolve,
   stack,  // id: owner's fiber, or 0
   read,
   write,

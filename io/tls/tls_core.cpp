@@ -276,6 +276,7 @@ void tls_core::shutdown_write(std::error_code& error) {
   output_error_ = code(std::errc::broken_pipe);
   const outside here(*this, held);
   transport_->shutdown_write(error);
+  if (error == std::errc::not_connected) error.clear();  // the peer has gone already
 }
 
 void tls_core::set_deadline(bool reading, clock::time_point t) {

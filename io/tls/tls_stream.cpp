@@ -19,6 +19,22 @@ using core_ptr = std::shared_ptr<tls_core>;
 
 std::error_code closed() { return std::make_error_code(std::errc::bad_file_descriptor); }
 
+// Fibers of guest schedulers have no timeouts; on plain threads the handshake refuses.
+void handshake_in_time(tls_core& core, clock::duration limit, std::error_code& error) {
+  if (!sched::on_fiber()) {
+    const clock::time_point end = sched::deadline_after(limit);
+    for (const bool reading : {true, false}) core.set_deadline(reading, end);
+    core.handshake(error);
+    for (const bool reading : {true, false}) core.set_deadline(reading, sched::never);
+    return;
+  }
+  try {
+    with_timeout(limit, [&] { core.handshake(error); });
+  } catch (const timed_out&) {
+    error = std::make_error_code(std::errc::timed_out);
+  }
+}
+
 // Null: `error`, and the transport is closed.
 core_ptr shake_hands(std::unique_ptr<tls_transport> transport, const tls_context& context,
                      bool as_server, const tls_peer& peer, std::error_code& error) {
@@ -27,16 +43,8 @@ core_ptr shake_hands(std::unique_ptr<tls_transport> transport, const tls_context
     throw std::invalid_argument(as_server
                                     ? "coir: tls_stream::accept takes tls_context::server()"
                                     : "coir: tls_stream::connect takes tls_context::client()");
-  if (!sched::on_fiber()) {
-    error = std::make_error_code(std::errc::operation_not_permitted);
-    return nullptr;
-  }
   auto core = std::make_shared<tls_core>(std::move(transport), settings, peer);
-  try {
-    with_timeout(settings->handshake_limit, [&] { core->handshake(error); });
-  } catch (const timed_out&) {
-    error = std::make_error_code(std::errc::timed_out);
-  }
+  handshake_in_time(*core, settings->handshake_limit, error);
   return error ? nullptr : core;
 }
 

@@ -77,13 +77,6 @@ context_node* context_here() noexcept {
   return s != nullptr ? s->context : nullptr;
 }
 
-context_node* context_of_starter(const worker* w) noexcept {
-  if (w == nullptr) return context_here();
-  const fiber_record* const f = w->current();
-  const fiber_extras* const e = f != nullptr ? f->extras.load(std::memory_order_relaxed) : nullptr;
-  return e != nullptr ? e->storage.context : nullptr;
-}
-
 context_value* find_in_context(std::uint64_t key) noexcept {
   const context_node* const n = find_node(context_here(), key);
   return n != nullptr ? n->value : nullptr;

@@ -10,7 +10,7 @@
 #include "end_watch.hpp"
 #include "fiber_extras.hpp"
 #include "record_store.hpp"
-#include "runtime_core.hpp"
+#include "worker_switch.hpp"
 
 namespace coir::sched {
 
@@ -51,24 +51,13 @@ void call(end_callback* first, fiber_record& f) noexcept {
 
 }  // namespace
 
-waiter* end_fiber(fiber_record& f) noexcept {
-  waiter* const first = f.first_joiner;
-  const wait_generation joined = f.first_joined;
+void tell_who_waits_locked(fiber_record& f) noexcept {
   ready_list joiners;
-  f.join_lock.lock();
-  // One that was abandoned and comes back all the same: those who asked have been told already.
-  const bool late = f.ending.load(std::memory_order_relaxed) == task_ending::abandoned;
-  if (!late) f.ending.store(f.how, std::memory_order_relaxed);
-  f.state.store(task_state::done, std::memory_order_release);
   take_joiners_locked(f, joiners, nullptr);
   end_callback* const callbacks = take_callbacks_locked(f);
   f.join_lock.unlock();
-  if (callbacks != nullptr) [[unlikely]]
-    call(callbacks, f);
+  call(callbacks, f);
   while (waiter* w = joiners.pop()) wake(*w);
-  if (f.functions->ended != nullptr && !late) f.functions->ended(f);
-  release(f);
-  return first != nullptr && first->claim.claim(joined, outcome::granted) ? first : nullptr;
 }
 
 void break_promise(fiber_record& f, const runtime_core& of) noexcept {
@@ -120,17 +109,6 @@ bool remove_end_callback(fiber_record& f, callback_id id) noexcept {
   return gone != nullptr;
 }
 
-void release(fiber_record& f) noexcept {
-  if (f.references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  if (f.ending.load(std::memory_order_relaxed) == task_ending::error &&
-      !f.error_seen.load(std::memory_order_relaxed))
-    report_unhandled(*record_slab::of(f).store, *reinterpret_cast<std::exception_ptr*>(f.payload()),
-                     f);
-  f.functions->destroy(f);
-  f.life.fetch_add(1, std::memory_order_release);  // not live; the next fiber's generation follows
-  let_go(f);
-}
-
 void let_go(fiber_record& f) noexcept {
   // Without references nobody can hold it anew: who finds one hold has the only one.
   if (f.holds.load(std::memory_order_acquire) != 1 &&
@@ -143,6 +121,20 @@ void let_go(fiber_record& f) noexcept {
     if (&w.core.records == &store) return w.recycle(f);
   }
   store.free(f);
+}
+
+
+void release(fiber_record& f) noexcept {
+  if (f.references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (f.ending.load(std::memory_order_relaxed) == task_ending::error &&
+      !f.error_seen.load(std::memory_order_relaxed))
+    report_unhandled(*record_slab::of(f).store, *reinterpret_cast<std::exception_ptr*>(f.payload()),
+                     f);
+  f.functions->destroy(f);
+  // Not live; the next fiber's generation follows. Only who spawns it and the last release write
+  // it.
+  f.life.store(f.life.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  let_go(f);
 }
 
 void fiber_extras::clear() noexcept {

@@ -6,10 +6,9 @@ namespace coir::sched {
 
 class runtime_core;
 
-// Its ending has been stored. Publishes done, wakes the joiners, gives up the fiber's own
-// reference. After it the record may be anybody's. Returns the joiner that jumped to it, claimed
-// and to be made ready by the caller; or null.
-waiter* end_fiber(fiber_record&) noexcept;
+// The fiber is done, and its join_lock held: lets go of that, calls what was to be called, and
+// wakes those who wait.
+void tell_who_waits_locked(fiber_record&) noexcept;
 
 // An abandoned fiber: joins of it end with std::future_error(broken_promise). It never runs again,
 // and keeps its record.

@@ -52,8 +52,6 @@ struct fiber_extras {
   void clear() noexcept;
 };
 
-class worker;
-context_node* context_of_starter(const worker*) noexcept;    // the calling thread's, or null: none
 fiber_extras& extras_of(fiber_record&);                      // may throw std::bad_alloc
 void note_reason(fiber_record&, std::string_view) noexcept;  // the first one stays
 std::string take_reason(

@@ -1,20 +1,16 @@
 #include "fork_guard.hpp"
 
-#include <atomic>
-
 #include <pthread.h>
 
 namespace coir::sched {
 
-namespace {
-std::atomic<unsigned> generation{0};
-}
+std::atomic<unsigned> fork_generation{0};
 
-unsigned fork_generation() noexcept {
+unsigned watch_forks() noexcept {
   static const int registered = ::pthread_atfork(
-      nullptr, nullptr, [] { generation.fetch_add(1, std::memory_order_relaxed); });
+      nullptr, nullptr, [] { fork_generation.fetch_add(1, std::memory_order_relaxed); });
   static_cast<void>(registered);
-  return generation.load(std::memory_order_relaxed);
+  return fork_generation.load(std::memory_order_relaxed);
 }
 
 }  // namespace coir::sched

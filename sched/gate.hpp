@@ -53,7 +53,7 @@ class basic_gate {
   }
 
  private:
-  void wait_outside() noexcept {
+  [[gnu::cold, gnu::noinline]] void wait_outside() noexcept {
     do {
       inside_.store(0, std::memory_order_release);  // the thief may be waiting for it
       for (unsigned turn = 0; claimed_.load(std::memory_order_acquire) != 0; ++turn)

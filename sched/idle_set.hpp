@@ -85,7 +85,7 @@ class basic_idle_set {
   static constexpr std::uint64_t one_searcher = 1, one_sleeper = std::uint64_t{1} << 32;
   static unsigned searchers(std::uint64_t counts) noexcept { return static_cast<unsigned>(counts); }
 
-  unsigned pick(bool only_if_nobody_searches) noexcept {
+  [[gnu::noinline]] unsigned pick(bool only_if_nobody_searches) noexcept {
     lock_.lock();
     unsigned worker = nobody;
     const std::uint64_t now = counts_.load(std::memory_order_seq_cst);

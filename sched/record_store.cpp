@@ -12,12 +12,6 @@
 
 namespace coir::sched {
 
-std::uint32_t record_store::class_for(std::size_t payload) {
-  for (std::uint32_t c = 0; c < payload_sizes.size(); ++c)
-    if (payload <= payload_sizes[c]) return c;
-  throw std::bad_alloc();  // task_payload.hpp keeps larger functions on the heap
-}
-
 record_slab& record_store::grow(std::uint32_t size_class) {
   // Aligned by mapping twice the size and trimming, so that a record finds its slab.
   constexpr std::size_t size = record_slab::bytes;

@@ -14,9 +14,6 @@
 
 namespace coir::sched {
 
-inline constexpr std::array<std::size_t, 4> payload_sizes{96, 224, 480, 1504};
-inline constexpr std::size_t largest_payload = payload_sizes.back();
-
 class record_store;
 class runtime_core;
 
@@ -65,8 +62,6 @@ struct free_records {
 class record_store {
  public:
   static constexpr std::size_t batch = 32, cache_limit = 128;
-
-  static std::uint32_t class_for(std::size_t payload);
 
   // For a worker's cache: moves up to `batch` records into it; throws std::bad_alloc if there is
   // none.

@@ -1,24 +1,42 @@
 // A worker's ready fibers: an unbounded intrusive FIFO. Behind the worker's gate.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 #include <coir/sched/fiber_record.hpp>
 
 namespace coir::sched {
 
+// How many are in a queue, and how many of them may move: one word, so that it is published by one
+// store.
+class queue_counts {
+ public:
+  std::uint32_t all() const noexcept { return static_cast<std::uint32_t>(word_); }
+  std::uint32_t movable() const noexcept { return static_cast<std::uint32_t>(word_ >> 32); }
+
+  void add(const fiber_record& f) noexcept { word_ += one(f); }
+  void remove(const fiber_record& f) noexcept { word_ -= one(f); }
+
+ private:
+  static std::uint64_t one(const fiber_record& f) noexcept {
+    return f.pinned != 0 ? 1 : 1 | std::uint64_t{1} << 32;
+  }
+
+  std::uint64_t word_ = 0;
+};
+
 class run_queue {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
-  std::size_t size() const noexcept { return size_; }
-  std::size_t movable() const noexcept { return size_ - pinned_; }
+  std::size_t size() const noexcept { return counts_.all(); }
+  queue_counts counts() const noexcept { return counts_; }
 
   void push(fiber_record& f) noexcept {
     f.next = nullptr;
     f.previous = last_;
     (last_ != nullptr ? last_->next : first_) = &f;
     last_ = &f;
-    ++size_;
-    pinned_ += f.pinned;
+    counts_.add(f);
   }
 
   fiber_record* pop() noexcept {
@@ -26,8 +44,7 @@ class run_queue {
     if (f == nullptr) return nullptr;
     first_ = f->next;
     (first_ != nullptr ? first_->previous : last_) = nullptr;
-    --size_;
-    pinned_ -= static_cast<fiber_record*>(f)->pinned;
+    counts_.remove(*static_cast<fiber_record*>(f));
     return static_cast<fiber_record*>(f);
   }
 
@@ -42,16 +59,15 @@ class run_queue {
     last_ = &in;
     first_ = f->next;
     first_->previous = nullptr;
-    pinned_ += in.pinned;
-    pinned_ -= static_cast<fiber_record*>(f)->pinned;
+    counts_.add(in);
+    counts_.remove(*static_cast<fiber_record*>(f));
   }
 
   // Only for a fiber that is in this queue.
   void erase(fiber_record& f) noexcept {
     (f.previous != nullptr ? f.previous->next : first_) = f.next;
     (f.next != nullptr ? f.next->previous : last_) = f.previous;
-    --size_;
-    pinned_ -= f.pinned;
+    counts_.remove(f);
   }
 
   // For a thief: takes up to `most` fibers that may move, oldest first, out of this queue.
@@ -72,7 +88,7 @@ class run_queue {
  private:
   waiter* first_ = nullptr;
   waiter* last_ = nullptr;
-  std::size_t size_ = 0, pinned_ = 0;
+  queue_counts counts_;
 };
 
 }  // namespace coir::sched

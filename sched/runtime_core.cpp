@@ -165,116 +165,6 @@ void runtime_core::leave() {
   changed_.wait(lock, [&] { return left_ >= threads_.size(); });
 }
 
-// --- spawning ---
-
-worker* runtime_core::this_worker() noexcept {
-  host* here = current_host_if_any();
-  if (here == nullptr || here->kind != host_kind::worker) return nullptr;
-  auto* w = static_cast<worker*>(here);
-  return &w->core == this ? w : nullptr;
-}
-
-fiber_record& runtime_core::spawn(spawn_options&& o, const spawn_request& r) {
-  const std::uint32_t pages =
-      o.stack_size == 0
-          ? default_stack_pages_
-          : static_cast<std::uint32_t>(fiber::stack_pool::rounded(o.stack_size) / 4096);
-  const std::uint32_t size_class = record_store::class_for(r.payload_size);
-  if (in_forked_child()) [[unlikely]]
-    throw std::logic_error("coir: a runtime does not survive fork(2): make one in the child");
-  worker* w = this_worker();
-  if (r.until != nullptr) w->make_room_for_deadline();
-  fiber_record& f = w != nullptr ? w->allocate(size_class) : records.allocate(size_class);
-  try {
-    r.construct(f.payload(), r.argument);
-  } catch (...) {
-    discard(f);
-    throw;
-  }
-  w = this_worker();  // an argument's constructor may have parked, and moved this fiber
-  f.functions = &r.functions;
-  f.stack_pages = pages;
-  f.pinned = o.pinned;
-  f.started = false;
-  f.first_joiner = nullptr;
-  f.shields = 0;
-  f.scopes = 0;
-  f.how = task_ending::none;
-  f.number.store(
-      w != nullptr ? w->next_number() : next_number.fetch_add(1, std::memory_order_relaxed),
-      std::memory_order_relaxed);
-  f.holds.store(1, std::memory_order_relaxed);
-  f.home.store(nullptr, std::memory_order_relaxed);
-  f.attention.store(0, std::memory_order_relaxed);
-  f.state.store(task_state::ready, std::memory_order_relaxed);
-  f.ending.store(task_ending::none, std::memory_order_relaxed);
-  f.error_seen.store(false, std::memory_order_relaxed);
-  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed)) e->clear();
-  f.references.store(2, std::memory_order_release);  // from now on cancel_all may take one more
-  f.life.store(f.life.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // live
-  context_node* const context = context_of_starter(w);
-  if (!o.name.empty() || context != nullptr) [[unlikely]]
-    equip(f, std::move(o.name), context);
-  start(f, w, r.until);
-  return f;
-}
-
-void runtime_core::start(fiber_record& f, worker* w, deferral* until) {
-  if (w != nullptr) {
-    w->counts.add(w->counts.spawned);
-    std_atomics::light_fence();  // counted, then looked; shutdown refuses, then counts behind a
-                                 // heavy fence
-  } else {
-    spawned_outside.fetch_add(1, std::memory_order_relaxed);
-    std_atomics::fence();
-  }
-  if (refusing.load(std::memory_order_relaxed)) [[unlikely]] {
-    drop_unstarted(f);  // may park, and move this fiber
-    w = this_worker();
-    if (w != nullptr)
-      w->counts.add(w->counts.ended);
-    else
-      spawned_outside.fetch_sub(1, std::memory_order_relaxed);
-    fiber_ended();  // the last one may have ended meanwhile, and have counted this one
-    throw std::logic_error("coir: spawn on a runtime that has been shut down");
-  }
-  if (until != nullptr)
-    w->put_off(f, *until);
-  else if (w != nullptr)
-    w->start(f);
-  else
-    enqueue(f);
-}
-
-void runtime_core::equip(fiber_record& f, std::string name, context_node* context) {
-  try {
-    fiber_extras& e = extras_of(f);
-    e.lock.lock();
-    e.name.swap(name);
-    e.lock.unlock();
-    e.storage.context = retained(context);
-  } catch (...) {
-    drop_unstarted(f);
-    throw;
-  }
-}
-
-// A record that nobody has been given; shutdown may hold it all the same.
-void runtime_core::drop_unstarted(fiber_record& f) noexcept {
-  f.functions->drop(f);
-  release(f);
-  release(f);
-}
-
-void runtime_core::discard(fiber_record& f) noexcept { records.free(f); }
-
-void runtime_core::enqueue(fiber_record& f) noexcept {
-  const sender counted(records);  // once it is pushed, it may run and end, and the runtime with it
-  injected.push(f);
-  const unsigned sleeper = idle.pick_for_work();
-  if (sleeper != idle_set::nobody) workers[sleeper]->interrupt();
-}
-
 // --- cancellation ---
 
 void runtime_core::request_cancellation(fiber_record& f, std::uint32_t attention) noexcept {
@@ -374,12 +264,6 @@ bool runtime_core::wake_one_with_stacks() noexcept {
       return true;
     }
   return false;
-}
-
-bool runtime_core::took_back_reserve(const fiber::stack* s) noexcept {
-  if (s != reserve_) return false;
-  reserve_in_use_.store(false, std::memory_order_release);
-  return true;
 }
 
 }  // namespace coir::sched

@@ -13,6 +13,7 @@
 #include <coir/sched/options.hpp>
 #include <coir/sched/parts.hpp>
 #include <coir/sched/spawn_options.hpp>
+#include <coir/sched/task.hpp>
 
 #include "fork_guard.hpp"
 #include "idle_set.hpp"
@@ -34,10 +35,22 @@ class runtime_core {
   runtime_core(options, parts, runtime& owner);
   ~runtime_core();
 
-  // Makes a fiber and starts it. Throws std::bad_alloc, std::invalid_argument (an impossible stack
-  // size), what the construction of its function throws, and std::logic_error if the runtime
-  // refuses; then there is no fiber.
-  fiber_record& spawn(spawn_options&&, const spawn_request&);
+  // A new fiber is counted before it is started: spawn.cpp. Throws std::logic_error after shutdown;
+  // then there is no fiber.
+  void admit(fiber_record& f, worker& by) {
+    by.counts.add(by.counts.spawned);
+    std_atomics::light_fence();  // counted, then looked; shutdown refuses, then counts behind a
+                                 // heavy fence
+    if (refusing.load(std::memory_order_relaxed)) [[unlikely]]
+      refuse(f);
+  }
+  void admit(fiber_record&);                                   // by any other thread
+  void equip(fiber_record&, std::string name, context_node*);  // a copy of its starter's context
+  void refuse_forked() const {
+    if (in_forked_child()) [[unlikely]]
+      throw std::logic_error("coir: a runtime does not survive fork(2): make one in the child");
+  }
+  std::uint32_t default_stack_pages() const noexcept { return default_stack_pages_; }
   void request_cancellation(fiber_record&,
                             std::uint32_t attention) noexcept;  // any thread that has a reference
   void enqueue(fiber_record&) noexcept;  // from any thread that is no worker of this runtime
@@ -48,7 +61,9 @@ class runtime_core {
   // In steps; sched/README.md. False: the limit passed, and the fibers that still live are
   // abandoned. Calls `late` before that.
   bool shutdown(clock::time_point limit, const std::function<void()>& late);
-  bool in_forked_child() const noexcept { return fork_generation() != made_in_; }
+  bool in_forked_child() const noexcept {
+    return fork_generation.load(std::memory_order_relaxed) != made_in_;
+  }
   bool abandoned() const noexcept { return abandoned_; }
   std::size_t hogs() const noexcept { return hogs_; }  // workers whose fiber never returned
   std::uint64_t alive() const noexcept;
@@ -57,9 +72,15 @@ class runtime_core {
   // A task for which there is no stack: it waits, and fails if nothing could ever free one.
   void starve(fiber_record&) noexcept;
   bool anyone_starves() const noexcept { return !starving.empty() || !starving_others.empty(); }
-  bool starvation_resolved() noexcept;                   // asked by each worker before it sleeps
-  bool wake_one_with_stacks() noexcept;                  // true: there was one
-  bool took_back_reserve(const fiber::stack*) noexcept;  // of a fiber that has ended: was it that?
+  bool starvation_resolved() noexcept;   // asked by each worker before it sleeps
+  bool wake_one_with_stacks() noexcept;  // true: there was one
+  bool is_reserve(const fiber::stack* s) const noexcept { return s == reserve_; }
+  bool took_back_reserve(const fiber::stack* of_the_ended) noexcept {  // was it that?
+    if (!is_reserve(of_the_ended)) [[likely]]
+      return false;
+    reserve_in_use_.store(false, std::memory_order_release);
+    return true;
+  }
   std::uint64_t turns_of_all() const noexcept;
 
   options opts;
@@ -85,18 +106,16 @@ class runtime_core {
   clock::time_point watched;                         // when a busy worker did; the sentinel's
 
  private:
-  void start(fiber_record&, worker*, deferral*);
-  void equip(fiber_record&, std::string name, context_node*);  // a copy of its starter's context
+  [[noreturn]] void refuse(fiber_record&);  // a spawn, for the runtime has been shut down
   void start_workers();
   void thread_main(worker&);
   void leave();
   void drop_unstarted(fiber_record&) noexcept;
-  void discard(fiber_record&) noexcept;
   void cancel_all() noexcept;
 
   fiber::stack* reserve_ = nullptr;  // to end a task on for which there is no stack
   std::atomic<bool> reserve_in_use_{false};
-  const unsigned made_in_ = fork_generation();
+  const unsigned made_in_ = watch_forks();
   std::uint32_t default_stack_pages_ = 0;
   std::vector<std::thread> threads_;
   std::mutex mutex_;

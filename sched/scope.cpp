@@ -86,7 +86,8 @@ void on_a_fiber(runtime_core& core, fiber_record& f, F what) noexcept {
     fiber_record* record;
   };
   try {
-    spawn_in(core, {.name = "timeout"}, [h = held(f), what] { what(*h.record); }).detach();
+    spawn_options named{.name = "timeout"};
+    spawn_in(spawn_request{&core, &named}, [h = held(f), what] { what(*h.record); }).detach();
   } catch (...) {  // the runtime ends, and has told everybody; or there is no memory
   }
 }

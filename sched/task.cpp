@@ -38,35 +38,6 @@ runtime_core& core_of_this_fiber(const char* call) {
   return w->core;
 }
 
-fiber_record& spawn_record(runtime_core& core, spawn_options&& o, const spawn_request& r) {
-  return core.spawn(std::move(o), r);
-}
-
-bool join(fiber_record& f, clock::time_point deadline, bool cancellable) {
-  if (f.done()) return true;
-  host& here = current_host();
-  waiter& me = *here.running;
-  if (&me == &f)
-    fatal("fiber %llu joins itself, and would wait for ever",
-          static_cast<unsigned long long>(f.id().value()));
-  check_may_suspend(me);
-  if (cancellable) cancellation_point(me);
-  const wait_reason why{wait_kind::join, f.id().value(), cancellable};
-  if (deadline != never) here.make_room_for_deadline();
-  outcome how;
-  if (here.kind == host_kind::worker &&
-      static_cast<worker&>(here).join_unstarted(f, static_cast<fiber_record&>(me), why, deadline)) {
-    how = me.claim.finish();
-  } else {
-    f.join_lock.lock();
-    if (f.done()) return f.join_lock.unlock(), true;
-    wait_node node;
-    how = wait_in(f.joiners, f.join_lock, node, why, deadline);
-  }
-  if (how == outcome::cancelled) throw_cancelled(me);
-  return how == outcome::granted;
-}
-
 bool cancel(fiber_record& f, std::string_view reason) noexcept {
   if (f.done()) return false;
   note_reason(f, reason);
@@ -96,11 +67,8 @@ std::exception_ptr error_of(fiber_record& f) {
 }
 
 void cancel_and_join(fiber_record& f) noexcept {
-  if (!f.done()) {
-    cancel(f, {});
-    join(f, never, false);
-  }
-  release(f);
+  cancel(f, {});
+  join(f, never, false);
 }
 
 }  // namespace coir::sched

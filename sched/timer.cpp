@@ -54,7 +54,8 @@ class delayed_calls {
                       clock::time_point at) {
     state& s = of(*c);
     deferral until{at};
-    fiber_record& f = spawn_member(core, {}, no_group{}, &until, [c] { begin(*c); });
+    fiber_record& f =
+        spawn_member(spawn_request{&core, nullptr, &until}, no_group{}, [c] { begin(*c); });
     if (s.record != nullptr) release(*s.record);
     s.record = &f;
     s.until = until;
@@ -114,7 +115,7 @@ bool move_later(const std::shared_ptr<delayed_call>& c, clock::time_point at) {
     s.wanted = never;
     if (here == nullptr) {
       if (delayed_calls::take(s)) delayed_calls::drop(s);
-      spawn_in(*runs.core, {}, [c] {
+      spawn_in(spawn_request{runs.core}, [c] {
         delayed_calls::state& its = delayed_calls::of(*c);
         its.lock.lock();
         const clock::time_point when = std::exchange(its.wanted, never);

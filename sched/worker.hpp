@@ -57,7 +57,9 @@ class worker final : public host, private fiber::carrier {
     return stacks_asleep_.load(std::memory_order_relaxed) != 0;
   }
   std::uint64_t turns() const noexcept { return turns_.load(std::memory_order_relaxed); }
-  std::size_t stealable() const noexcept { return stealable_.load(std::memory_order_relaxed); }
+  std::size_t stealable() const noexcept {
+    return waiting_.load(std::memory_order_relaxed).movable();
+  }
   clock::time_point earliest_deadline() const noexcept {
     return clock::time_point(clock::duration(earliest_.load(std::memory_order_relaxed)));
   }
@@ -97,8 +99,8 @@ class worker final : public host, private fiber::carrier {
   void recycle(fiber_record&) noexcept;
   void start(fiber_record&) noexcept;               // a new task, to the tail
   void put_off(fiber_record&, deferral&) noexcept;  // room for a deadline has been made
-  bool join_unstarted(fiber_record&, fiber_record& joiner, wait_reason,
-                      clock::time_point deadline) noexcept;
+  inline bool join_unstarted(fiber_record&, fiber_record& joiner, bool cancellable,
+                             clock::time_point deadline) noexcept;
   bool measures_stacks() const noexcept { return measures_; }
   bool unwinding() const noexcept { return carrier::exceptions->uncaught != 0; }
   fiber_record* current() const noexcept { return static_cast<fiber_record*>(running); }
@@ -115,7 +117,10 @@ class worker final : public host, private fiber::carrier {
 
   static void fiber_main(fiber::carrier&, fiber::context&) noexcept;
   [[noreturn]] static void end_current(fiber_record&) noexcept;
+  static waiter* end_fiber(fiber_record&) noexcept;
   [[noreturn]] void leave(fiber_record* to, fiber::stack*) noexcept;
+  static waiter* take_stack_back(void* on, void* left) noexcept;
+  void count_end() noexcept;
   bool may_run_next(const waiter&) const noexcept;
 
   // Behind the gate.
@@ -125,6 +130,7 @@ class worker final : public host, private fiber::carrier {
   void push_locked(fiber_record&) noexcept;
   void push_next_locked(fiber_record&) noexcept;
   void publish_length_locked() noexcept;  // for those outside
+  std::size_t length() const noexcept { return waiting_.load(std::memory_order_relaxed).all(); }
   void parks(fiber_record& f) const noexcept {
     f.since.store(moment_, std::memory_order_relaxed);
     if (measures_) [[unlikely]]
@@ -193,8 +199,7 @@ class worker final : public host, private fiber::carrier {
   timer_heap timers_;
 
   // Written behind the gate, read by anybody.
-  alignas(64) std::atomic<std::size_t> length_{0};  // of queue_: the run-next slot is not counted
-  std::atomic<std::size_t> stealable_{0};           // and of it, those that may move
+  alignas(64) std::atomic<queue_counts> waiting_{};  // in queue_; not in the run-next slot
   std::atomic<clock::rep> earliest_{clock::duration::max().count()};
   std::atomic<std::size_t> timer_count_{0};
   std::atomic<std::size_t> io_in_flight_{0};  // at the last turn

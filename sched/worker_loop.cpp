@@ -5,7 +5,7 @@
 #include "fatal.hpp"
 #include "runtime_core.hpp"
 #include "visit.hpp"
-#include "worker.hpp"
+#include "worker_switch.hpp"
 
 namespace coir::sched {
 
@@ -41,7 +41,7 @@ void worker::detach() noexcept {
 void worker::run() {
   while (!core.leaving.load(std::memory_order_acquire)) {
     look_around();
-    if (length_.load(std::memory_order_relaxed) != 0) {
+    if (length() != 0) {
       if (searching_) end_search();
       if (slept_) ask_for_sentinel();
     }
@@ -92,7 +92,7 @@ void worker::look_around() noexcept {
 
   // A lone worker that has run dry submits and waits in one system call instead: sleep().
   const bool lone = core.workers.size() == 1;  // then nobody else touches its run-next slot
-  if (io->busy() && (!lone || length_.load(std::memory_order_relaxed) != 0 || next_ != nullptr)) {
+  if (io->busy() && (!lone || length() != 0 || next_ != nullptr)) {
     ready_list done;
     io->poll(done);
     take_in(done);

@@ -4,7 +4,7 @@
 
 #include "runtime_core.hpp"
 #include "visit.hpp"
-#include "worker.hpp"
+#include "worker_switch.hpp"
 
 namespace coir::sched {
 
@@ -47,7 +47,7 @@ void worker::end_search() noexcept {
   searching_ = false;
   if (!core.idle.stop_searching() || !core.idle.anyone_sleeps()) return;
   std_atomics::heavy_fence();  // pushers that saw the searcher fenced lightly
-  if (length_.load(std::memory_order_relaxed) > 1 || work_in_sight()) wake_one();
+  if (length() > 1 || work_in_sight()) wake_one();
 }
 
 // Half of what the victim has ready, at most 64; of a hog also the fiber that was to run next, due

@@ -86,10 +86,16 @@ class stack_cache {
     return refill(size);
   }
   void put(stack* s) noexcept {
-    if (s->size != usable_ || cached_ >= limit) return overflow(s);
+    if (!put_early(s)) overflow(s);
+  }
+  // The same by who still runs on it, and has left it before the next take(). False: it has to be
+  // left first.
+  bool put_early(stack* s) noexcept {
+    if (s->size != usable_ || cached_ >= limit) return false;
     s->next = hot_;
     hot_ = s;
     ++cached_;
+    return true;
   }
   void give_back() noexcept;  // an idle worker: all but a few return to the pool, which is trimmed
   std::size_t cached() const noexcept { return cached_; }

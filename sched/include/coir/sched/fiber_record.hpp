@@ -5,7 +5,9 @@
 // end. What walkers and foreign threads read is atomic; everything else belongs to whoever runs the
 // fiber, or to home's gate while it is queued.
 #pragma once
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 
@@ -69,21 +71,22 @@ inline constexpr std::size_t payload_alignment = 16;
 inline constexpr std::size_t payload_offset =
     (sizeof(fiber_record) + payload_alignment - 1) / payload_alignment * payload_alignment;
 
+// Records come in a few sizes; which one a payload needs.
+inline constexpr std::array<std::size_t, 4> payload_sizes{96, 224, 480, 1504};
+template <std::size_t payload>
+inline constexpr std::uint32_t payload_class = [] {
+  static_assert(payload <= payload_sizes.back(), "larger functions and results lie on the heap");
+  std::uint32_t c = 0;
+  while (payload > payload_sizes[c]) ++c;
+  return c;
+}();
+
 inline std::byte* fiber_record::payload() noexcept {
   return reinterpret_cast<std::byte*>(this) + payload_offset;
 }
 
 class worker;
 struct deferral;  // until when a task is put off
-
-// How a task is to be spawned; from spawn_options.
-struct spawn_request {
-  std::size_t payload_size;
-  const task_functions& functions;
-  void (*construct)(std::byte* at, void* argument);
-  void* argument;
-  deferral* until = nullptr;  // null: it is ready at once. Else by a worker of that runtime
-};
 
 // The last release destroys the result, so it is for fibers and threads, which may block. Any.
 inline void retain(fiber_record& f) noexcept {

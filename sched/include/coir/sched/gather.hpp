@@ -58,8 +58,8 @@ class team {
   template <class F>
   void start(F&& f) {
     try {
-      fibers_.push_back(
-          &group_.start({}, [&f]() -> decltype(auto) { return std::invoke(std::forward<F>(f)); }));
+      fibers_.push_back(&group_.start(
+          nullptr, [&f]() -> decltype(auto) { return std::invoke(std::forward<F>(f)); }));
     } catch (const cancelled& c) {
       if (c.fiber() != fiber_id{}) throw;  // the caller's own
     }

@@ -51,7 +51,7 @@ class nursery {
   // Waits for a place if only so many may live. Throws cancelled once the nursery has been
   // cancelled, std::logic_error once it has been joined, and what spawn throws. Any thread.
   template <class F, class... A>
-  fiber_record& start(spawn_options o, F&& f, A&&... arguments) {
+  fiber_record& start(spawn_options* o, F&& f, A&&... arguments) {
     take_place();
     struct place_taken {
       nursery* in;
@@ -59,7 +59,7 @@ class nursery {
         if (in != nullptr) in->leave();
       }
     } place{this};
-    fiber_record& child = spawn_member(core_, std::move(o), group_member(*this), nullptr,
+    fiber_record& child = spawn_member(spawn_request{&core_, o}, group_member(*this),
                                        std::forward<F>(f), std::forward<A>(arguments)...);
     place.in = nullptr;
     if (cancelled_.load(std::memory_order_seq_cst)) sched::cancel(child, {});

@@ -57,11 +57,13 @@ class runtime {
   // shutdown.
   template <class F, class... A>
   [[nodiscard]] auto spawn(F&& f, A&&... arguments) {
-    return sched::spawn_in(*core_, {}, std::forward<F>(f), std::forward<A>(arguments)...);
+    return sched::spawn_in(sched::spawn_request{core_.get()}, std::forward<F>(f),
+                           std::forward<A>(arguments)...);
   }
   template <class F, class... A>
   [[nodiscard]] auto spawn(spawn_options o, F&& f, A&&... arguments) {
-    return sched::spawn_in(*core_, std::move(o), std::forward<F>(f), std::forward<A>(arguments)...);
+    return sched::spawn_in(sched::spawn_request{core_.get(), &o}, std::forward<F>(f),
+                           std::forward<A>(arguments)...);
   }
 
   // Runs f as a fiber and blocks the calling thread until it has ended; its result, or what it

@@ -23,7 +23,7 @@ class basic_spin_lock {
   void unlock() noexcept { taken_.store(0, std::memory_order_release); }
 
  private:
-  void lock_contended() noexcept {
+  [[gnu::cold, gnu::noinline]] void lock_contended() noexcept {
     for (unsigned turn = 0;; ++turn) {
       while (taken_.load(std::memory_order_relaxed) != 0) Atomics::pause(turn++);
       if (taken_.exchange(1, std::memory_order_acquire) == 0) return;

@@ -27,35 +27,44 @@ class runtime_core;
 void refuse_on_fiber(const char* call);
 runtime_core& core_of_this_fiber(const char* call);  // std::system_error on a plain thread
 
-fiber_record& spawn_record(runtime_core&, spawn_options&&, const spawn_request&);
+// How a task is made: a record is taken, its function is put into it where it will be called, and
+// it is started. `in`: null: the runtime of the fiber that calls. `options`: null: the usual ones.
+struct usual {};  // a fiber of the caller's runtime, with the usual options
+struct spawn_request {
+  runtime_core* in = nullptr;
+  spawn_options* options = nullptr;
+  deferral* until = nullptr;  // null: it is ready at once. Else by a worker of that runtime
+};
+fiber_record& reserve_record(usual, std::uint32_t payload_class);
+fiber_record& reserve_record(const spawn_request&, std::uint32_t payload_class);
+fiber_record& start_record(usual, fiber_record&, const task_functions&);
+fiber_record& start_record(const spawn_request&, fiber_record&, const task_functions&);
+void discard_record(fiber_record&) noexcept;  // one that has no function
 
-// Starts a fiber, or puts it off; its record, with one reference.
-template <class Member, class F, class... A>
-fiber_record& spawn_member(runtime_core& core, spawn_options options, Member member,
-                           deferral* until, F&& f, A&&... arguments) {
+template <class How, class Member, class F, class... A>
+fiber_record& spawn_member(const How& how, Member member, F&& f, A&&... arguments) {
   using function = bound<std::decay_t<F>, std::decay_t<A>...>;
   using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>;
   using kind = task_kind<result, function, Member>;
-  std::tuple<Member&&, F&&, A&&...> given(std::move(member), std::forward<F>(f),
-                                          std::forward<A>(arguments)...);
-  return spawn_record(core, std::move(options),
-                      {sizeof(typename kind::payload), kind::functions,
-                       [](std::byte* at, void* from) {
-                         std::apply(
-                             [at](auto&&... parts) {
-                               new (at)
-                                   typename kind::payload(std::forward<decltype(parts)>(parts)...);
-                             },
-                             std::move(*static_cast<std::tuple<Member&&, F&&, A&&...>*>(from)));
-                       },
-                       &given, until});
+  using payload = typename kind::payload;
+  struct reserved {
+    fiber_record* record;
+    ~reserved() {
+      if (record != nullptr) discard_record(*record);
+    }
+  } place{&reserve_record(how, payload_class<sizeof(payload)>)};
+  fiber_record& child = *place.record;
+  new (child.payload())
+      payload(std::move(member), std::forward<F>(f), std::forward<A>(arguments)...);
+  place.record = nullptr;
+  return start_record(how, child, kind::functions);
 }
 
-template <class F, class... A>
-auto spawn_in(runtime_core& core, spawn_options options, F&& f, A&&... arguments) {
+template <class How, class F, class... A>
+auto spawn_in(const How& how, F&& f, A&&... arguments) {
   using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>;
-  return task<result>(spawn_member(core, std::move(options), no_group{}, nullptr,
-                                   std::forward<F>(f), std::forward<A>(arguments)...));
+  return task<result>(
+      spawn_member(how, no_group{}, std::forward<F>(f), std::forward<A>(arguments)...));
 }
 
 }  // namespace sched
@@ -113,13 +122,12 @@ class task_ref : public sched::task_handle {
 template <class F, class... A>
 requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
 [[nodiscard]] auto spawn(F&& f, A&&... arguments) {
-  return sched::spawn_in(sched::core_of_this_fiber("spawn"), {}, std::forward<F>(f),
-                         std::forward<A>(arguments)...);
+  return sched::spawn_in(sched::usual{}, std::forward<F>(f), std::forward<A>(arguments)...);
 }
 template <class F, class... A>
 requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
 [[nodiscard]] auto spawn(spawn_options options, F&& f, A&&... arguments) {
-  return sched::spawn_in(sched::core_of_this_fiber("spawn"), std::move(options), std::forward<F>(f),
+  return sched::spawn_in(sched::spawn_request{nullptr, &options}, std::forward<F>(f),
                          std::forward<A>(arguments)...);
 }
 

@@ -41,14 +41,12 @@ class task_group {
   template <class F, class... A>
   requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
   auto spawn(F&& f, A&&... arguments) {
-    return spawn(spawn_options{}, std::forward<F>(f), std::forward<A>(arguments)...);
+    return start(nullptr, std::forward<F>(f), std::forward<A>(arguments)...);
   }
   template <class F, class... A>
   requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
   auto spawn(spawn_options o, F&& f, A&&... arguments) {
-    using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>;
-    return task_ref<result>(
-        inner_.start(std::move(o), std::forward<F>(f), std::forward<A>(arguments)...));
+    return start(&o, std::forward<F>(f), std::forward<A>(arguments)...);
   }
 
   void cancel() noexcept { inner_.cancel(); }  // asks every child to end; any thread
@@ -76,6 +74,11 @@ class task_group {
  private:
   template <class F>
   friend auto with_group(F&&);
+  template <class F, class... A>
+  auto start(spawn_options* o, F&& f, A&&... arguments) {
+    using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>;
+    return task_ref<result>(inner_.start(o, std::forward<F>(f), std::forward<A>(arguments)...));
+  }
   explicit task_group(sched::scope& body)
       : inner_(sched::core_of_this_fiber("with_group"), sched::nursery::rule::first_error_ends, 0,
                &body) {

@@ -34,13 +34,13 @@ bool cancel(fiber_record&, std::string_view reason) noexcept;
 std::string name_of_task(const fiber_record&);
 [[noreturn]] void rethrow(fiber_record&);  // how it ended, which was not with a value
 std::exception_ptr error_of(fiber_record&);
-void cancel_and_join(fiber_record&) noexcept;  // and report an error that nobody has read
+void cancel_and_join(fiber_record&) noexcept;
 callback_id add_end_callback(fiber_record&, std::function<void()>);
 bool remove_end_callback(fiber_record&, callback_id) noexcept;
 
 template <class T>
 T get_of(fiber_record& f) {
-  join(f, never);
+  if (!f.done()) join(f, never);
   auto& payload = payload_of<T>(f);
   if (std::exchange(payload.taken, true))
     throw std::future_error(std::future_errc::future_already_retrieved);
@@ -109,7 +109,9 @@ class task_handle {
   void take(task_handle& other) noexcept { record_ = std::exchange(other.record_, nullptr); }
   void swap(task_handle& other) noexcept { std::swap(record_, other.record_); }
   void cancel_and_join() noexcept {
-    if (record_ != nullptr) sched::cancel_and_join(*record_);
+    if (record_ == nullptr) return;
+    if (!record_->done()) sched::cancel_and_join(*record_);
+    release(*record_);
   }
   void let_go() {
     release(record());

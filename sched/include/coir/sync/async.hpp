@@ -82,10 +82,10 @@ requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
 auto async(F&& f, A&&... arguments) {
   using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>;
   using body = sched::async_body<result, sched::bound<std::decay_t<F>, std::decay_t<A>...>>;
-  sched::runtime_core& core = sched::core_of_this_fiber("async");
+  sched::core_of_this_fiber("async");  // or throws
   sched::state_pointer<sched::async_state<result>> state(new sched::async_state<result>);
   state->fiber =
-      &sched::spawn_member(core, {}, sched::no_group{}, nullptr,
+      &sched::spawn_member(sched::usual{}, sched::no_group{},
                            body(state, std::forward<F>(f), std::forward<A>(arguments)...));
   state->retain();
   return sched::future_maker<result>::make(

@@ -13,7 +13,7 @@ std::exception_ptr why_dropped() noexcept {
     return *reinterpret_cast<std::exception_ptr*>(f->payload());
   if (f != nullptr && (f->attention.load(std::memory_order_acquire) & strikes) != 0)
     return std::make_exception_ptr(cancelled(f->id(), take_reason(*f)));
-  return std::make_exception_ptr(std::future_error(std::future_errc::broken_promise));
+  return promise_broken();
 }
 
 }  // namespace coir::sched

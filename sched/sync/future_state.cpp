@@ -34,6 +34,14 @@ void report_stray(const std::exception_ptr& error) noexcept {
 
 future_state::~future_state() = default;
 
+std::exception_ptr promise_broken() noexcept {
+  try {
+    throw std::future_error(std::future_errc::broken_promise);
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
 bool future_state::wait(clock::time_point deadline) {
   if (done()) return true;
   waiter& me = *current_host().running;

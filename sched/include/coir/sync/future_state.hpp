@@ -92,6 +92,10 @@ class future_state {
   std::exception_ptr error_;
 };
 
+// What a future gets whose producer has gone: std::future_error(broken_promise), or, for want of
+// memory for that, std::bad_alloc.
+std::exception_ptr promise_broken() noexcept;
+
 // With room for a T, which may be void or a reference.
 template <class T>
 class future_value : public future_state {

@@ -85,8 +85,7 @@ class basic_promise {
 
  private:
   void break_promise() noexcept {
-    if (state_ && state_->try_begin())
-      state_->settle(std::make_exception_ptr(std::future_error(std::future_errc::broken_promise)));
+    if (state_ && state_->try_begin()) state_->settle(promise_broken());
   }
 
   pointer state_;

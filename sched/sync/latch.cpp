@@ -41,6 +41,8 @@ bool latch::wait_before(clock::time_point deadline) const {
 
 bool latch::arrive_before(std::ptrdiff_t n, clock::time_point deadline) {
   sched::cancellation_point(*sched::current_host().running);
+  if (deadline != sched::never)
+    sched::current_host().make_room_for_deadline();  // or throws, before it arrives
   count_down(n);
   return wait_before(deadline);
 }

@@ -74,9 +74,10 @@ runtime_core* core_of(const fiber_record& f) noexcept {  // by who counts as a s
   return record_slab::of(f).store->owner.load(std::memory_order_seq_cst);
 }
 
-// What cannot be done where it is found to be necessary is done by a fiber of its own.
+// What cannot be done where it is found to be necessary is done by a fiber of its own. Throws what
+// spawn throws.
 template <class F>
-void on_a_fiber(runtime_core& core, fiber_record& f, F what) noexcept {
+void start_on_a_fiber(runtime_core& core, fiber_record& f, F what) {
   struct held {
     explicit held(fiber_record& of) noexcept : record(&of) { hold(of); }
     held(held&& other) noexcept : record(std::exchange(other.record, nullptr)) {}
@@ -85,11 +86,25 @@ void on_a_fiber(runtime_core& core, fiber_record& f, F what) noexcept {
     }
     fiber_record* record;
   };
+  spawn_options named{.name = "timeout"};
+  spawn_in(spawn_request{&core, &named}, [h = held(f), what] { what(*h.record); }).detach();
+}
+template <class F>
+void on_a_fiber(runtime_core& core, fiber_record& f, F what) noexcept {
   try {
-    spawn_options named{.name = "timeout"};
-    spawn_in(spawn_request{&core, &named}, [h = held(f), what] { what(*h.record); }).detach();
+    start_on_a_fiber(core, f, what);
   } catch (...) {  // the runtime ends, and has told everybody; or there is no memory
   }
+}
+
+// On a fiber, for another one.
+void set_alarm_here(fiber_record& of) {
+  auto& here = static_cast<worker&>(current_host());
+  here.make_room_for_deadline();
+  fiber_extras& e = *of.extras.load(std::memory_order_relaxed);
+  e.lock.lock();
+  set_alarm_locked(e, &here);
+  e.lock.unlock();
 }
 
 // The alarm's function, on a worker's loop. The fiber may have closed its scopes meanwhile, ended,
@@ -188,21 +203,25 @@ void set_deadline(scope& s, clock::time_point deadline) {
     e.lock.unlock();
     throw std::logic_error("coir: a timeout that has expired was rescheduled");
   }
-  s.deadline = deadline;
+  const clock::time_point before = std::exchange(s.deadline, deadline);
   const bool late = set_alarm_locked(e, w);
   e.lock.unlock();
   if (!late) return;
   // A plain thread has no deadlines of its own: a fiber of the runtime sets it.
   const sender counted(*record_slab::of(f).store);
-  if (runtime_core* core = core_of(f))
-    on_a_fiber(*core, f, [](fiber_record& of) {
-      auto& here = static_cast<worker&>(current_host());
-      here.make_room_for_deadline();
-      fiber_extras& its = *of.extras.load(std::memory_order_relaxed);
-      its.lock.lock();
-      set_alarm_locked(its, &here);
-      its.lock.unlock();
-    });
+  runtime_core* const core = core_of(f);
+  if (core == nullptr) return;
+  try {
+    start_on_a_fiber(*core, f, [](fiber_record& of) { set_alarm_here(of); });
+  } catch (const std::bad_alloc&) {
+    e.lock.lock();
+    for (scope* open = e.innermost; open != nullptr; open = open->outer)  // it may have expired
+      if (open == &s && s.deadline == deadline) s.deadline = before;
+    set_alarm_locked(e, nullptr);
+    e.lock.unlock();
+    throw;
+  } catch (const std::logic_error&) {  // the runtime ends, and has told everybody
+  }
 }
 
 clock::time_point deadline_of(const scope& s) noexcept {

@@ -112,9 +112,7 @@ bool move_later(const std::shared_ptr<delayed_call>& c, clock::time_point at) {
   if (runs.core == nullptr || runs.core->refusing.load(std::memory_order_relaxed)) return false;
   worker* const here = runs.core->this_worker();
   try {
-    s.wanted = never;
     if (here == nullptr) {
-      if (delayed_calls::take(s)) delayed_calls::drop(s);
       spawn_in(spawn_request{runs.core}, [c] {
         delayed_calls::state& its = delayed_calls::of(*c);
         its.lock.lock();
@@ -122,11 +120,15 @@ bool move_later(const std::shared_ptr<delayed_call>& c, clock::time_point at) {
         its.lock.unlock();
         if (when != never) move_later(c, when);
       }).detach();
+      if (delayed_calls::take(s)) delayed_calls::drop(s);  // once nothing can fail
       s.wanted = at;
       return true;
     }
     here->make_room_for_deadline();
-    if (!delayed_calls::take(s)) return delayed_calls::arm_new(c, *runs.core, at), true;
+    const bool taken = delayed_calls::take(s);
+    if (!taken) delayed_calls::arm_new(c, *runs.core, at);
+    s.wanted = never;
+    if (!taken) return true;
     s.until.at = at;
     here->put_off(*s.record, s.until);
     return true;

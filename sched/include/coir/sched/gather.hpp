@@ -57,6 +57,7 @@ class team {
   // f lives longer. It is not called if what was started before has ended the team already.
   template <class F>
   void start(F&& f) {
+    if (fibers_.size() == fibers_.capacity()) reserve(2 * fibers_.size() + 8);  // or throws, now
     try {
       fibers_.push_back(&group_.start(
           nullptr, [&f]() -> decltype(auto) { return std::invoke(std::forward<F>(f)); }));

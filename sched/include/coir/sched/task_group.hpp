@@ -67,8 +67,9 @@ class task_group {
 
   // The errors of all children that failed, the first first; after join().
   std::vector<std::exception_ptr> errors() const {
+    std::vector<std::exception_ptr> all = inner_.errors();
     asked_ = true;
-    return inner_.errors();
+    return all;
   }
 
  private:

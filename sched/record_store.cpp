@@ -96,13 +96,14 @@ void record_store::free(fiber_record& f) noexcept {
   if (last) delete this;
 }
 
+record_slab* record_store::slab_number(std::size_t n) noexcept {
+  std::lock_guard lock(mutex_);
+  return n < slabs_.size() ? slabs_[n] : nullptr;
+}
+
+// Without a copy of the list, because a runtime that ends may have no memory for one.
 void record_store::for_each(const std::function<void(fiber_record&)>& visit) {
-  std::vector<record_slab*> slabs;
-  {
-    std::lock_guard lock(mutex_);
-    slabs = slabs_;
-  }
-  for (record_slab* slab : slabs)
+  for (std::size_t n = 0; record_slab* const slab = slab_number(n); ++n)
     for (std::uint32_t i = 0; i < slab->made.load(std::memory_order_acquire); ++i)
       if (slab->at(i).life.load(std::memory_order_acquire) & 1) visit(slab->at(i));
 }

@@ -89,8 +89,9 @@ class record_store {
 
  private:
   ~record_store();
-  void make_batch(std::uint32_t size_class);    // locked; at least one, into free_
-  record_slab& grow(std::uint32_t size_class);  // locked
+  void make_batch(std::uint32_t size_class);       // locked; at least one, into free_
+  record_slab& grow(std::uint32_t size_class);     // locked
+  record_slab* slab_number(std::size_t) noexcept;  // null: there are less
 
   std::mutex mutex_;
   free_records free_;                                        // under mutex_

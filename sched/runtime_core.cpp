@@ -61,8 +61,8 @@ runtime_core::runtime_core(options o, parts p, runtime& of)
       made_of(completed(std::move(p))),
       owner(of),
       stacks(made_of.stacks),
-      records(*new record_store),
       idle(opts.workers != 0 ? opts.workers : usable_processors()),
+      records(*new record_store),
       offloads(opts.blocking_threads) {
   struct give_up {  // the store is no member that destroys itself
     runtime_core* core;
@@ -172,10 +172,9 @@ void runtime_core::request_cancellation(fiber_record& f, std::uint32_t attention
 }
 
 void runtime_core::unhandled(std::exception_ptr error, const fiber_record& f) noexcept {
+  if (!opts.on_unhandled) return print_unhandled(error, f);
   try {
-    const std::string name = name_of(f);
-    if (opts.on_unhandled) return opts.on_unhandled(error, name);
-    print_unhandled(error, f);
+    opts.on_unhandled(error, name_of(f));
   } catch (...) {
     std::fputs("coir: options::on_unhandled threw; the error is dropped\n", stderr);
   }

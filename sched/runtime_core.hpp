@@ -87,8 +87,8 @@ class runtime_core {
   const parts made_of;
   runtime& owner;
   fiber::stack_pool stacks;
-  record_store& records;
   idle_set idle;
+  record_store& records;
   injector injected;
   injector starving;         // tasks that wait for a stack of the usual size
   injector starving_others;  // and of other sizes

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <new>
 
 #include <pthread.h>
 #include <sched.h>
@@ -90,7 +91,8 @@ host& make_thread_host() noexcept {
     h = free_hosts;
     if (h != nullptr) free_hosts = h->next_free;
   }
-  if (h == nullptr) h = new thread_host;
+  if (h == nullptr) h = new (std::nothrow) thread_host;
+  if (h == nullptr) fatal("there is no memory for the first blocking call of a thread");
   ::pthread_setspecific(key, h);
   set_current_host(h);
   return *h;

@@ -5,44 +5,12 @@
 #include <coir/sync/watch.hpp>
 #include <coir/sync/work_queue.hpp>
 
-#include <cstdlib>
 #include <functional>
-#include <new>
 #include <string>
 
 #include "payloads.hpp"
+#include "refusing_memory.hpp"
 #include "runtime_fixture.hpp"
-
-namespace {
-
-// Of the thread that is tested: how many allocations may succeed. Negative: all.
-thread_local long allowed = -1;
-thread_local long refused = 0;
-
-// Not inlined: a fiber may have come to another thread.
-[[gnu::noinline]] void allow(long n) { allowed = n, refused = 0; }
-[[gnu::noinline]] long refusals() { return refused; }
-[[gnu::noinline]] void* allocate(std::size_t size, std::size_t alignment) {
-  if (allowed == 0) {
-    ++refused;
-    throw std::bad_alloc();
-  }
-  if (allowed > 0) --allowed;
-  void* const p = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) { return allocate(size, alignof(std::max_align_t)); }
-void* operator new(std::size_t size, std::align_val_t a) {
-  return allocate(size, static_cast<std::size_t>(a));
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 
 namespace coir::testing {
 namespace {

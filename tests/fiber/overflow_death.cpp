@@ -1,10 +1,19 @@
 #include <coir/fiber/overflow.hpp>
 
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <memory>
+#include <span>
+#include <vector>
 
 #include "fiber/stack_guard.hpp"
+#include "fiber/stack_slab.hpp"
 #include "hand_fiber.hpp"
 
 // Built with -fstack-clash-protection, which is what makes a frame larger than the guard stop at
@@ -68,6 +77,7 @@ class overflow_death : public testing::Test {
   void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
 };
 
+// F3
 TEST_F(overflow_death, a_line_and_then_sigsegv_at_an_installed_guard) {
   if (!can_install_guards()) GTEST_SKIP() << "the kernel has no MADV_GUARD_INSTALL";
   EXPECT_EXIT(overflow_on_fiber(guard_kind::install, deeper_and_deeper),
@@ -79,10 +89,74 @@ TEST_F(overflow_death, a_line_and_then_sigsegv_at_a_protected_guard) {
               testing::KilledBySignal(SIGSEGV), line);
 }
 
+// F4
 TEST_F(overflow_death, a_frame_larger_than_the_guard_is_stopped_by_stack_clash_protection) {
   if (sanitizers::address) GTEST_SKIP() << "the sanitizer may keep the frame elsewhere";
   EXPECT_EXIT(overflow_on_fiber(guard_kind::automatic, jump), testing::KilledBySignal(SIGSEGV),
               line);
+}
+
+// What lies in the pages of a stack that nobody runs on, shared with the children of a fork, so
+// that they can be looked at when a child has died.
+class watched_pages {
+ public:
+  explicit watched_pages(const stack& s) {
+    const std::uintptr_t page = page_size();
+    const auto low = (reinterpret_cast<std::uintptr_t>(s.limit) + page - 1) & ~(page - 1);
+    const auto high = reinterpret_cast<std::uintptr_t>(&s) & ~(page - 1);
+    void* const at = reinterpret_cast<void*>(low);
+    if (::mmap(at, high - low, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1,
+               0) != at)
+      std::abort();
+    bytes_ = {static_cast<std::byte*>(at), high - low};
+    std::fill(bytes_.begin(), bytes_.end(), pattern);
+  }
+  bool untouched() const {
+    return std::all_of(bytes_.begin(), bytes_.end(), [](std::byte b) { return b == pattern; });
+  }
+
+ private:
+  static constexpr std::byte pattern{0xa5};
+  std::span<std::byte> bytes_;
+};
+
+// F3: of the stacks in a slab the one below is next to the guard.
+void expect_neighbours_untouched(guard_kind kind, void (*how)()) {
+  stack_pool_options o;
+  o.guard = kind;
+  stack_pool pool(o);
+  std::vector<std::unique_ptr<hand_fiber>> all;
+  for (int i = 0; i < 3; ++i)
+    all.push_back(std::make_unique<hand_fiber>(
+        pool, [how](hand_fiber&) { how(); }, 64 * 1024));
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+    return a->its_stack().limit < b->its_stack().limit;
+  });
+  const watched_pages below(all[0]->its_stack()), above(all[2]->its_stack());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::fclose(stderr);
+    alternate_signal_stack alternate;
+    install_overflow_handler(probe);
+    host here;
+    running = &all[1]->its_stack();
+    all[1]->resume(here);
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV) << status;
+  EXPECT_TRUE(below.untouched());
+  EXPECT_TRUE(above.untouched());
+}
+
+TEST_F(overflow_death, alters_no_neighbouring_stack) {
+  if (sanitized) GTEST_SKIP() << "a sanitizer keeps frames elsewhere";
+  expect_neighbours_untouched(guard_kind::protect, deeper_and_deeper);
+  expect_neighbours_untouched(guard_kind::protect, jump);
+  if (!can_install_guards()) return;
+  expect_neighbours_untouched(guard_kind::install, deeper_and_deeper);
+  expect_neighbours_untouched(guard_kind::install, jump);
 }
 
 void other_handler(int) {

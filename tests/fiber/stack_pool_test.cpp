@@ -47,6 +47,7 @@ std::size_t length(const stack* list) {
   return n;
 }
 
+// F5
 TEST(rounded, gives_whole_pages_and_at_least_the_minimum) {
   for (const std::size_t bytes : {std::size_t{1}, 4096 * std::size_t{1}, 16 * kib})
     EXPECT_EQ(stack_pool::rounded(bytes), std::max(16 * kib, 4 * page_size()));

@@ -84,6 +84,7 @@ struct one_waiter {
   }
 };
 
+// F24
 TEST_P(claim_word_model, wake_timeout_and_cancellation_have_one_winner) {
   using model = one_waiter<1>;
   holds(explore<model>(long_buffers(named("claim, one wait", 2)),

@@ -141,6 +141,7 @@ TEST_P(idle_set_model, a_worker_pushes_twice_and_two_sleep) {
         {"slept", "saw it at the second look", "a sleeper is picked"});
 }
 
+// F23, F25
 TEST_P(idle_set_model, a_foreign_thread_pushes_and_two_sleep) {
   using model = pushed_work<2, pusher_is::foreign_thread, 2>;
   holds(explore<model>(

@@ -88,6 +88,7 @@ TEST_P(end_test, a_shutdown_within_its_limit_is_whole) {
   EXPECT_THROW(static_cast<void>(runtime->spawn([] {})), std::logic_error);
 }
 
+// F32
 TEST_P(end_test, past_the_limit_the_rest_is_named_and_abandoned) {
   auto& how = new_stubbornness();
   auto stubborn = runtime->spawn({.name = "stubborn"}, [&how] { be_stubborn(how); });
@@ -341,6 +342,54 @@ TEST(end_death, past_shutdown_limit_the_process_ends_and_names_the_fibers) {
         r.shutdown();
       },
       "coir: 1 fibers ignore cancellation");
+}
+
+// F8: what static destructors may still do.
+void end_with_static_destructors() {
+  static auto& ended = *new coir::runtime(with(2), coir::sched::make_futex_drivers());
+  ended.shutdown();
+  static struct last {
+    ~last() {
+      int said_no = 0;
+      try {
+        coir::spawn([] {}).detach();
+      } catch (const std::system_error& e) {
+        said_no += e.code() == std::errc::operation_not_permitted;
+      }
+      try {
+        ended.spawn([] {}).detach();
+      } catch (const std::logic_error&) {
+        ++said_no;
+      }
+      coir::runtime late(with(2), coir::sched::make_futex_drivers());
+      std::_Exit(said_no + late.block_on([] { return coir::spawn([] { return 40; }).get(); }));
+    }
+  } guard;
+  std::exit(1);
+}
+
+TEST(end_death, a_static_destructor_is_refused_by_what_has_ended_and_may_have_its_own_runtime) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT(end_with_static_destructors(), testing::ExitedWithCode(42), "");
+}
+
+TEST(end_death, a_static_runtime_unwinds_its_fibers_at_exit) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT(
+      {
+        static coir::runtime r(with(2), coir::sched::make_futex_drivers());
+        static std::atomic<bool> begun{false};
+        r.spawn([] {
+           struct tell {
+             ~tell() { std::fputs("unwound\n", stderr); }
+           } guard;
+           begun = true;
+           coir::event().wait();
+         }).detach();
+        while (!begun) std::this_thread::yield();
+        std::exit(7);
+      },
+      testing::ExitedWithCode(7), "^unwound\n$");
 }
 
 // What a child of fork() does with its parent's runtime: the exit status says how far it came.

@@ -2,8 +2,10 @@
 // errno.
 #include <coir/sync/event.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 
 #include "runtime_fixture.hpp"
@@ -49,6 +51,7 @@ void expect_migration(const std::atomic<unsigned>& moved) {
   EXPECT_GT(moved.load(), 0U) << "nobody was stolen";
 }
 
+// F10
 TEST_P(migration_test, two_fibers_that_park_in_catch_blocks_rethrow_each_its_own) {
   for (int round = 0; round < 10; ++round)
     on_fiber([] {
@@ -76,6 +79,7 @@ TEST_P(migration_test, two_fibers_that_park_in_catch_blocks_rethrow_each_its_own
     });
 }
 
+// F12
 TEST_P(migration_test, exceptions_nested_32_deep_with_a_suspension_at_each_level_keep_their_order) {
   struct deep {
     static void down(int fiber, int level) {
@@ -105,6 +109,7 @@ TEST_P(migration_test, exceptions_nested_32_deep_with_a_suspension_at_each_level
   });
 }
 
+// F11
 TEST_P(migration_test, uncaught_exceptions_are_counted_by_fiber) {
   struct waits {
     int expected;
@@ -131,6 +136,43 @@ TEST_P(migration_test, uncaught_exceptions_are_counted_by_fiber) {
   });
 }
 
+// F14: through a frame of C, which the C library builds so that exceptions pass. Small, so that it
+// keeps nothing on the heap.
+struct comparisons {
+  int made = 0;
+  int throws_at;
+};
+int compare_and_wait(const void* a, const void* b, void* count) {
+  auto& c = *static_cast<comparisons*>(count);
+  if (++c.made == c.throws_at) throw c.made;
+  this_fiber::yield();
+  if (c.made % 3 == 0) this_fiber::sleep_for(20us);
+  return *static_cast<const int*>(a) - *static_cast<const int*>(b);
+}
+int sort_until(int throws_at) {
+  int numbers[] = {5, 2, 9, 1, 7, 3, 8, 4};
+  comparisons c{.throws_at = throws_at};
+  try {
+    ::qsort_r(numbers, 8, sizeof(int), compare_and_wait, &c);
+  } catch (int at) {
+    EXPECT_EQ(std::uncaught_exceptions(), 0);
+    return at;
+  }
+  EXPECT_TRUE(std::is_sorted(std::begin(numbers), std::end(numbers)));
+  return 0;
+}
+
+TEST_P(migration_test, an_exception_passes_through_a_callback_of_c_as_it_does_on_a_thread) {
+  EXPECT_EQ(sort_until(7), 7);
+  EXPECT_EQ(sort_until(1000), 0);
+  on_fiber([] {
+    std::vector<task<int>> all;
+    for (int i = 0; i < 8; ++i) all.push_back(spawn([i] { return sort_until(i + 1); }));
+    for (int i = 0; i < 8; ++i) EXPECT_EQ(all[static_cast<std::size_t>(i)].get(), i + 1);
+    EXPECT_EQ(spawn([] { return sort_until(1000); }).get(), 0);
+  });
+}
+
 // --- errno: each use in a function that does not block
 
 [[gnu::noinline]] void write_errno(int value) {
@@ -143,6 +185,7 @@ TEST_P(migration_test, uncaught_exceptions_are_counted_by_fiber) {
   return value;
 }
 
+// F17
 TEST_P(migration_test, errno_moves_with_its_fiber_where_each_use_is_in_a_function_of_its_own) {
   on_fiber([] {
     std::atomic<int> parked{0};

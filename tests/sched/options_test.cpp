@@ -112,6 +112,7 @@ TEST_F(options_test, run_returns_or_throws_what_main_does) {
   EXPECT_THROW(run(o, [] { throw std::out_of_range("main"); }), std::out_of_range);
 }
 
+// F29
 TEST_F(options_test, run_inside_of_run_is_a_logic_error) {
   options o;
   o.workers = 2;

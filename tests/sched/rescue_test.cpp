@@ -83,6 +83,7 @@ TEST_P(rescue_test, a_wait_that_has_begun_and_not_parked_is_left_to_its_fiber) {
   });
 }
 
+// F28
 TEST_P(rescue_test, due_timers_fire_elsewhere_though_pinned_fibers_are_ready_there) {
   on_fiber([] {
     set_pinned(true);

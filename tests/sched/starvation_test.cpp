@@ -1,5 +1,5 @@
-// Stacks that cannot be had: tasks wait for one and go on when one is freed; where none can ever
-// come free they end with not_enough_memory, never having run.
+// F1: stacks that cannot be had: tasks wait for one and go on when one is freed; where none can
+// ever come free they end with not_enough_memory, never having run.
 #include <coir/sched/cancelled.hpp>
 #include <coir/sync/event.hpp>
 

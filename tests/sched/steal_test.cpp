@@ -164,6 +164,7 @@ void expect_rescued(const char* what, Predicate&& holds) {
   expect_soon(took);
 }
 
+// F21
 TEST_P(steal_test, a_hogs_queue_is_taken_over) {
   on_fiber([] {
     set_pinned(true);
@@ -174,6 +175,7 @@ TEST_P(steal_test, a_hogs_queue_is_taken_over) {
   });
 }
 
+// F21
 TEST_P(steal_test, a_hogs_run_next_slot_is_taken_over) {
   on_fiber([] {
     set_pinned(true);
@@ -190,6 +192,7 @@ TEST_P(steal_test, a_hogs_run_next_slot_is_taken_over) {
   });
 }
 
+// F28
 TEST_P(steal_test, a_hogs_due_timers_are_taken_over) {
   on_fiber([] {
     set_pinned(true);
@@ -250,6 +253,7 @@ TEST_P(steal_test, a_lone_workers_turn_comes_when_two_threads_bring_a_hog_and_a_
 
 // --- who stays
 
+// F22
 TEST_P(steal_test, a_pinned_fiber_runs_on_one_worker_only) {
   std::atomic<bool> end{false};
   std::atomic<unsigned> moved{0}, resumed{0};
@@ -286,6 +290,7 @@ TEST_P(steal_test, a_pinned_fiber_runs_on_one_worker_only) {
   EXPECT_EQ(moved.load(), 0U);
 }
 
+// F22
 TEST_P(steal_test, a_pinned_fiber_stays_though_its_worker_is_a_hogs) {
   on_fiber([] {
     set_pinned(true);

@@ -19,6 +19,7 @@ void join_oneself(unsigned workers) {
   self->wait();
 }
 
+// F34
 TEST(task_death, joining_oneself) {
   ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
   EXPECT_DEATH(join_oneself(1), "coir: fiber [0-9]+ joins itself");
@@ -40,6 +41,14 @@ TEST(task_death, destroying_ones_own_handle) {
         this_fiber::sleep_for(5s);
       },
       "coir: fiber [0-9]+ joins itself");
+}
+
+// F16: the thread is not the fiber's to end.
+TEST(task_death, ending_the_thread_of_a_worker) {
+  if (sanitized) GTEST_SKIP() << "a sanitizer ends threads in a way of its own";
+  ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_DEATH(make_runtime(2)->block_on([] { ::pthread_exit(nullptr); }),
+               "exception not rethrown");
 }
 
 // Its destructor cannot throw what shutdown() says, and could not wait.

@@ -204,6 +204,36 @@ TEST_P(task_test, an_assignment_ends_the_task_that_was_held) {
   });
 }
 
+// F34: two that join each other wait for ever, are shown as what they are, and can be cancelled.
+TEST_P(task_test, a_cycle_of_joins_is_shown_and_ends_by_a_cancellation) {
+  on_fiber([] {
+    event known;
+    task<void> first, second;
+    first = spawn([&] {
+      known.wait();
+      second.wait();
+    });
+    second = spawn([&] {
+      known.wait();
+      first.wait();
+    });
+    known.set();
+    const auto waits_for = [](const task<void>& who) {
+      for (const fiber_info& f : runtime::current().fibers())
+        if (f.id == who.id() && f.state == task_state::parked) return f.waits_for;
+      return std::string();
+    };
+    const auto join_of = [](const task<void>& t) { return "join of fiber " + to_string(t.id()); };
+    EXPECT_TRUE(eventually_on_fiber([&] {
+      return waits_for(first) == join_of(second) && waits_for(second) == join_of(first);
+    }));
+    EXPECT_FALSE(first.wait_for(1ms));
+    first.cancel();
+    second.get();
+    EXPECT_THROW(first.get(), cancelled);
+  });
+}
+
 TEST_P(task_test, states_are_told) {
   on_fiber([&] {
     event go;

@@ -127,6 +127,7 @@ TEST_P(this_fiber_test, sleeps_of_nothing_yield) {
   });
 }
 
+// F35
 TEST_P(this_fiber_test, durations_of_every_kind_are_dealt_with) {
   using seconds = std::chrono::duration<double>;
   using float_years = std::chrono::duration<float, std::ratio<31556952>>;
@@ -165,6 +166,7 @@ TEST_P(this_fiber_test, a_yield_lets_every_ready_fiber_of_the_worker_run_first) 
   });
 }
 
+// F26
 TEST_P(this_fiber_test, a_task_that_always_spawns_its_successor_does_not_starve_a_sibling) {
   on_fiber([&] {
     std::atomic<bool> sibling_ran{false};

@@ -12,6 +12,7 @@ namespace {
 
 clock::time_point at(std::int64_t ns) { return clock::time_point(clock::duration(ns)); }
 
+// F37
 TEST(timer_stress, a_heap_strikes_as_a_sorted_list_does) {
   dice random(11);
   const unsigned rounds = (sanitized ? 100'000 : 600'000) * scale();

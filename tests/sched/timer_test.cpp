@@ -194,6 +194,7 @@ std::vector<long> ticks_after_a_gap(missed how) {
   return at;
 }
 
+// F39; virtual_time_test.cpp has the exact numbers.
 TEST_P(timer_test, missed_ticks_are_skipped_made_up_for_or_put_off) {
   on_fiber([] {
     // Bounds that a busy machine cannot break: nothing is early.

@@ -1,4 +1,4 @@
-// An error that nobody reads is reported once, with the name of its fiber.
+// F9: an error that nobody reads is reported once, with the name of its fiber.
 #include <coir/sched/cancelled.hpp>
 #include <coir/sync/event.hpp>
 #include <coir/sync/mutex.hpp>
@@ -91,6 +91,46 @@ TEST_P(unhandled_test, of_one_that_fails_while_it_is_cancelled) {
     while (t.state() != task_state::parked) this_fiber::yield();
   });
   expect_reports({"clumsy: on the way out"});
+}
+
+// F7: what the last words of a cancelled fiber throw is its error; a destructor that may throw
+// while it unwinds ends the process, as the language wants.
+TEST_P(unhandled_test, of_one_that_finds_no_memory_while_it_is_cancelled) {
+  struct careful {
+    std::atomic<int>& coped;
+    ~careful() {
+      try {
+        throw std::bad_alloc();
+      } catch (const std::bad_alloc&) {
+        ++coped;
+      }
+    }
+  };
+  std::atomic<int> coped{0};
+  on_fiber([&] {
+    auto cleans_up = spawn(named("forgetful"), [&] {
+      const careful guard{coped};
+      try {
+        event().wait();
+      } catch (...) {
+        throw std::bad_alloc();
+      }
+    });
+    auto unwinds = spawn(named("careful"), [&] {
+      const careful guard{coped};
+      event().wait();
+    });
+    while (cleans_up.state() != task_state::parked || unwinds.state() != task_state::parked)
+      this_fiber::yield();
+    cleans_up.cancel();
+    unwinds.cancel();
+    unwinds.wait();
+    EXPECT_TRUE(unwinds.cancelled());
+    cleans_up.wait();
+    EXPECT_FALSE(cleans_up.cancelled());
+  });
+  EXPECT_EQ(coped, 2);
+  expect_reports({"forgetful: std::bad_alloc"});
 }
 
 TEST_P(unhandled_test, each_once_when_many_fail_at_once) {

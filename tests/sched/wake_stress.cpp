@@ -1,5 +1,5 @@
-// No wake-up is lost: tokens pass between fibers of all workers and plain threads, and are counted
-// at the end.
+// F23: no wake-up is lost: tokens pass between fibers of all workers and plain threads, and are
+// counted at the end.
 #include <coir/sync/counting_semaphore.hpp>
 #include <coir/sync/event.hpp>
 

@@ -82,16 +82,16 @@ void worker::rescue(worker& hog) noexcept { steal_from(hog, true); }
 // Idle polling: waking a halted processor costs more than looking for some microseconds, if looking
 // often pays. One worker at most.
 bool worker::poll_a_while() noexcept {
-  const clock::duration limit = core.opts.idle_poll;
+  const clock::duration limit = saturated(core.opts.idle_poll);
   if (limit <= clock::duration::zero()) return false;
   if (poll_skips_ != 0) return --poll_skips_, false;
   if (core.someone_polls.exchange(true, std::memory_order_acquire)) return false;
   bool found = false;
-  const clock::time_point end = std::min(clock::now() + limit, earliest_deadline());
+  const clock::time_point end = std::min(later(clock::now(), limit), earliest_deadline());
   do {
     ready_list done;
     if (io->busy()) io->poll(done);
-    found = !done.empty() || work_in_sight();
+    found = !done.empty() || work_in_sight() || core.leaving.load(std::memory_order_relaxed);
     take_in(done);
     std_atomics::pause(0);
   } while (!found && clock::now() < end);

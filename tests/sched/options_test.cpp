@@ -103,6 +103,22 @@ TEST_F(options_test, too_many_workers_are_refused) {
   EXPECT_THROW(make_runtime(o), std::invalid_argument);
 }
 
+// F35
+TEST_F(options_test, an_idle_poll_for_ever_keeps_nobody_from_ending) {
+  for (const std::chrono::microseconds poll :
+       {std::chrono::microseconds(1h), std::chrono::microseconds::max()}) {
+    options o;
+    o.workers = 2;
+    o.idle_poll = poll;
+    EXPECT_EQ(run(o,
+                  [] {
+                    this_fiber::sleep_for(std::chrono::milliseconds(1));
+                    return 6;
+                  }),
+              6);
+  }
+}
+
 TEST_F(options_test, run_returns_or_throws_what_main_does) {
   options o;
   o.workers = 2;

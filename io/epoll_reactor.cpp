@@ -136,6 +136,8 @@ std::int32_t epoll_reactor::wait_a_while(io_call& call) noexcept {
 // Foreign descriptors are registered for one event and one call; a descriptor of ours stands for
 // them.
 std::int32_t epoll_reactor::wait_for(io_call& call, short poll_events) noexcept {
+  if (call.target() != nullptr)  // one of ours, which is registered for all its calls
+    return try_or_wait(call, [&] { return sys::ready_now(call.fd(), poll_events) ? 0 : -EAGAIN; });
   call.stopped_by = sched::operation::stop::none;
   descriptor* stand_in = nullptr;
   try {

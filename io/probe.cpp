@@ -32,7 +32,7 @@ constexpr unsigned flag_sets[] = {
 };
 
 // 0, or the errno: of the call, or ENOSYS for an operation that is missing.
-int find_operations(ring& r) {
+int find_operations(ring& r, uring_capabilities& c) {
   constexpr unsigned count = 256;
   struct free_it {
     void operator()(io_uring_probe* p) const noexcept { std::free(p); }
@@ -45,6 +45,10 @@ int find_operations(ring& r) {
                        IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_POLL_ADD,
                        IORING_OP_ASYNC_CANCEL, IORING_OP_READ, IORING_OP_TIMEOUT})
     if (io_uring_opcode_supported(known.get(), op) == 0) return ENOSYS;
+  c.files = true;
+  for (const int op : {IORING_OP_OPENAT, IORING_OP_WRITE, IORING_OP_FSYNC, IORING_OP_STATX})
+    c.files = c.files && io_uring_opcode_supported(known.get(), op) != 0;
+  c.resizes_files = io_uring_opcode_supported(known.get(), operation_ftruncate) != 0;
   return 0;
 }
 
@@ -113,7 +117,8 @@ uring_capabilities probe_uring() {
   if (result = r.enable(); result < 0) return refused("io_uring_register", -result);
   if (!r.keeps_completions())
     return refused("io_uring_setup: completions could be dropped", ENOSYS);
-  if (const int error = find_operations(r); error != 0) return refused("io_uring_register", error);
+  if (const int error = find_operations(r, c); error != 0)
+    return refused("io_uring_register", error);
   if (result = run_nop(r); result < 0) return refused("io_uring_enter", -result);
   if (!takes_timeout(r)) return refused("io_uring_enter: no timeouts", ENOSYS);
   c.absolute_timeout = takes_absolute_timeout(r);

@@ -15,6 +15,8 @@ struct uring_capabilities {
   bool absolute_timeout = false;  // IORING_ENTER_ABS_TIMER (6.12)
   bool skip_success = false;      // IORING_FEAT_CQE_SKIP (5.17)
   bool multishot_accept = false;  // 5.19
+  bool files = false;             // OPENAT, WRITE, FSYNC, STATX; 5.6
+  bool resizes_files = false;     // FTRUNCATE; 6.9
 };
 
 // Tries a set-up, one registration and one submission, because a seccomp filter may refuse any of

@@ -1,5 +1,6 @@
 // A driver that can start socket operations. What differs between io_uring and epoll ends here.
 #pragma once
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <span>
@@ -9,6 +10,7 @@
 
 #include <coir/sched/driver.hpp>
 
+#include "file_request.hpp"
 #include "io_call.hpp"
 
 namespace coir::io {
@@ -41,6 +43,10 @@ class reactor : public sched::driver {
   // Between attempts of what no event announces: room in the backlog of a Unix-domain listener, or
   // at a Unix-domain receiver that is not the sender's peer.
   static constexpr std::chrono::nanoseconds unannounced_pause = std::chrono::milliseconds(2);
+
+  // Which operations on files it can start; the others are for threads of the pool.
+  virtual bool takes(io::file_request::kind) const noexcept { return false; }
+  virtual std::int32_t run_file(io::io_call&, const io::file_request&) noexcept { return -EAGAIN; }
 
   // A waiter that this driver has claimed in a roaming wait: ready here if it ran here last, else
   // where it may run.

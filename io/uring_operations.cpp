@@ -5,7 +5,9 @@
 #include <new>
 #include <utility>
 
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 
 #include "accept_queue.hpp"
 #include "system_calls.hpp"
@@ -237,6 +239,52 @@ bool uring_reactor::accept_ahead(handle_type listener, accept_queue& queue) noex
   entry.user_data = number;
   queue.armed();
   return true;
+}
+
+bool uring_reactor::takes(file_request::kind what) const noexcept {
+  return what == file_request::kind::resize ? options_.kernel.resizes_files : options_.kernel.files;
+}
+
+std::int32_t uring_reactor::run_file(io_call& call, const file_request& r) noexcept {
+  using kind = file_request::kind;
+  return run(call, [&](io_uring_sqe& e) {
+    e.fd = r.fd;
+    e.off = r.offset;
+    e.addr = reinterpret_cast<std::uintptr_t>(r.data);
+    e.len = static_cast<std::uint32_t>(std::min<std::size_t>(r.size, most));
+    switch (r.what) {
+      case kind::open:
+        e.opcode = IORING_OP_OPENAT;
+        e.fd = AT_FDCWD;
+        e.addr = reinterpret_cast<std::uintptr_t>(r.path);
+        e.len = r.perms;
+        e.open_flags = static_cast<std::uint32_t>(r.flags);
+        break;
+      case kind::read:
+        e.opcode = IORING_OP_READ;
+        break;
+      case kind::write:
+        e.opcode = IORING_OP_WRITE;
+        break;
+      case kind::sync:
+        e.opcode = IORING_OP_FSYNC;
+        break;
+      case kind::sync_data:
+        e.opcode = IORING_OP_FSYNC;
+        e.fsync_flags = IORING_FSYNC_DATASYNC;
+        break;
+      case kind::status:
+        e.opcode = IORING_OP_STATX;
+        e.addr = reinterpret_cast<std::uintptr_t>("");
+        e.len = STATX_SIZE;
+        e.addr2 = reinterpret_cast<std::uintptr_t>(r.status);
+        e.statx_flags = AT_EMPTY_PATH;
+        break;
+      case kind::resize:
+        e.opcode = operation_ftruncate;
+        break;
+    }
+  });
 }
 
 }  // namespace coir::io

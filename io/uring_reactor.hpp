@@ -52,6 +52,8 @@ class uring_reactor final : public reactor {
   std::int32_t accept(io_call&) noexcept override;
   std::int32_t connect(io_call&, const void* address, std::size_t size) noexcept override;
   std::int32_t wait_for(io_call&, short poll_events) noexcept override;
+  bool takes(file_request::kind) const noexcept override;
+  std::int32_t run_file(io_call&, const file_request&) noexcept override;
   bool accept_ahead(handle_type listener, accept_queue&) noexcept override;
 
   // Written by the owner; a test reads them on its thread.

@@ -89,6 +89,8 @@ std::string text_of(wait_kind kind, std::uint64_t id) {
       return with("close", " of descriptor ");
     case wait_kind::connections:
       return "connections to end";
+    case wait_kind::file:
+      return with("file", " of descriptor ");
     case wait_kind::signal:
       return "signal";
   }

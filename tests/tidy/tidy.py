@@ -20,7 +20,7 @@ OPENSSL = {f'io/tls/{name}' for name in ('credentials.cpp', 'engine_bio.hpp', 'o
                                          'tls_errors.cpp')}
 # Where the number of an error is read, each in a function that does not block.
 ERRNO = re.compile(r'fiber/(context|overflow|stack_guard|stack_pool)\.cpp$|sched/(futex|signal_hub)\.cpp$|'
-                   r'io/(addresses|child|epoll_calls|epoll_reactor|file_calls|ring|system_calls|unix|start_child|uring_reactor)\.cpp$|'
+                   r'io/(addresses|child|epoll_calls|epoll_reactor|file_calls|file_request|ring|system_calls|unix|start_child|uring_reactor)\.cpp$|'
                    r'(tests|examples|bench)/')
 
 # Which layers a layer may not include, as the quoted or the bracketed path would begin.

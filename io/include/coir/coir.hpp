@@ -9,10 +9,12 @@
 #include <coir/io/datagram_socket.hpp>
 #include <coir/io/endpoint.hpp>
 #include <coir/io/errors.hpp>
+#include <coir/io/file.hpp>
 #include <coir/io/pipe.hpp>
 #include <coir/io/process.hpp>
 #include <coir/io/reader.hpp>
 #include <coir/io/resolve.hpp>
+#include <coir/io/send_file.hpp>
 #include <coir/io/server.hpp>
 #include <coir/io/stream.hpp>
 #include <coir/io/tcp.hpp>

@@ -84,6 +84,8 @@ class descriptor_stream {
   // close().
   handle_type release() noexcept { return handle_.release(); }
 
+  io::descriptor* peek() const noexcept { return handle_.get(); }  // for the library; null: none
+
  protected:
   descriptor_stream() noexcept = default;
   explicit descriptor_stream(io::handle h) noexcept : handle_(std::move(h)) {}

@@ -48,7 +48,8 @@ enum class wait_kind : std::uint8_t {
   writable,
   close,
   connections,  // id: descriptor
-  signal
+  signal,
+  file  // id: descriptor, or 0
 };
 
 // What others want of a fiber, as bits of waiter::attention. A fiber looks at the word at each

@@ -9,9 +9,6 @@
 #include <stdexcept>
 #include <string_view>
 
-#include <sys/signalfd.h>
-#include <unistd.h>
-
 #include <coir/coir.hpp>
 
 using namespace std::chrono_literals;
@@ -57,16 +54,9 @@ void echo(coir::socket_stream peer) {
 }
 
 // A descriptor that becomes readable when one of them is pending; they are blocked in every thread.
-int signal_descriptor(std::initializer_list<int> signals) {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int s : signals) sigaddset(&set, s);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  return ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 template <class Listener>
-void serve(const coir::endpoint& where, int signals) {
+void serve(const coir::endpoint& where) {
+  coir::signal_set signals{SIGINT, SIGTERM};
   coir::server server(Listener::bind(where), echo);
   const auto metrics = coir::runtime::current().metrics();
   std::printf("echo_server: %s, %u workers, %s (%s)\n",
@@ -74,7 +64,7 @@ void serve(const coir::endpoint& where, int signals) {
               metrics.reactor.c_str(), metrics.reactor_reason.c_str());
   std::fflush(stdout);
   auto stopper = coir::spawn([&] {
-    coir::wait_readable(signals);
+    signals.wait();
     server.stop(2s);
   });
   server.serve();
@@ -93,17 +83,15 @@ int main(int argc, char** argv) {
                  e.what(), argv[0]);
     return 2;
   }
-  const int signals = signal_descriptor({SIGINT, SIGTERM});
   try {
     coir::run(given->options, [&] {
       if (given->listen.kind() == coir::endpoint::family::unix_domain)
-        serve<coir::unix_listener>(given->listen, signals);
+        serve<coir::unix_listener>(given->listen);
       else
-        serve<coir::tcp_listener>(given->listen, signals);
+        serve<coir::tcp_listener>(given->listen);
     });
   } catch (const std::exception& e) {
     std::fprintf(stderr, "echo_server: %s\n", e.what());
     return 1;
   }
-  ::close(signals);
 }

@@ -24,6 +24,8 @@ constexpr std::array workloads{
              &measure_channel_throughput},
     workload{"skynet_channels", "a million leaves sum up through channels",
              &measure_skynet_channels},
+    workload{"file_copy", "a file that is in memory, against read(2) and write(2)",
+             &measure_file_copy},
     workload{"wake", "from a fiber to a fiber of another worker", &measure_wake},
     workload{"deadlines", "what a deadline adds to a wait", &measure_deadlines},
     workload{"sleepers", "a million fibers that sleep up to a second", &measure_sleepers},

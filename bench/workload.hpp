@@ -59,6 +59,7 @@ bool measure_sleepers(const settings&);
 bool measure_deadlines(const settings&);
 bool measure_parked(const settings&);
 bool measure_generator(const settings&);
+bool measure_file_copy(const settings&);
 bool measure_stream(const settings&);
 
 }  // namespace bench

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# install.sh [build] [clang] [format] [count] [chroot] [peers]: sees to it that what these need is there. Looks first and installs by
-# apt only what is missing, as root or by sudo; on a system without apt it says what to install.
+# install.sh [build] [interop] [servers] [clang] [format] [count] [chroot] [peers]: sees to it that what these need is
+# there. Looks first and installs by apt only what is missing, as root or by sudo; on a system without apt it says what to install.
 source "$(dirname "$0")/common.sh"
 
 missing=()
@@ -25,6 +25,7 @@ finds_boost_context() {
 }
 finds_header() { printf '#include <%s>\nint main() {}\n' "$1" | compiles "${CXX:-c++}" -fsyntax-only; }
 finds_package() { pkg-config --exists "$1"; }
+finds_postgres() { compgen -G '/usr/lib/postgresql/*/bin/postgres' || have postgres; }
 finds_sanitizers() { echo 'int main() {}' | compiles clang++ -fsanitize="$1"; }
 # Distributions carry several Boosts whose -dev packages exclude each other: the one whose headers are there, else the newest.
 boost_package() { # boost_package LIBRARY
@@ -50,6 +51,17 @@ look() {
         need libssl-dev finds_package 'openssl >= 3.0'
         need libgtest-dev finds_package gtest
         need boost-context finds_boost_context
+        ;;
+      interop) # what examples/interop is built with, and TLS is tried against
+        need libcurl4-openssl-dev finds_package libcurl
+        need libhiredis-dev finds_package hiredis
+        need libpq-dev finds_package libpq
+        need openssl have openssl
+        need curl have curl
+        ;;
+      servers) # what examples/interop speaks to; their packages start services, so nobody gets them unasked
+        need redis-server have redis-server
+        need postgresql finds_postgres
         ;;
       clang)
         need clang have clang++

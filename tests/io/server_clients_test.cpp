@@ -71,12 +71,13 @@ TEST_P(server_clients_test, who_waits_for_something_else_or_moves_bytes_is_not_i
   on_fiber([] {
     server s(tcp_listener::bind(any_port),
              [](tcp_stream peer) {
-               this_fiber::sleep_for(1200ms);  // no call of the stream's waits
+               this_fiber::sleep_for(2500ms);  // no call of the stream's waits
                echo(std::move(peer));
              },
-             {.idle_timeout = 400ms});
+             {.idle_timeout = 2s});
     auto serving = spawn([&] { s.serve(); });
     auto client = tcp_stream::connect(s.listener().local());
+    this_fiber::sleep_for(3400ms);
     EXPECT_TRUE(echoes(client));
     for (const auto end = clock::now() + 1s; clock::now() < end; this_fiber::sleep_for(5ms)) {
       std::error_code error;

@@ -48,6 +48,7 @@ class run_queue {
     return static_cast<fiber_record*>(f);
   }
 
+  fiber_record* back() noexcept { return static_cast<fiber_record*>(last_); }
   fiber_record* front() noexcept { return static_cast<fiber_record*>(first_); }
 
   // The first out, the other one in behind the last. Not empty.

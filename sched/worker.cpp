@@ -20,6 +20,11 @@ namespace {
 // How many woken fibers in a row may pass the queue.
 constexpr std::uint32_t next_uses_limit = 16;
 
+// With more than that ready, the newest runs first if it has not started: it needs a stack, and so
+// will its children; the oldest first would start them all before any ends. No more stacks than
+// that are kept hot. Once a turn it is the oldest all the same.
+constexpr std::size_t many_ready = fiber::stack_cache::limit;
+
 }  // namespace
 
 worker::worker(runtime_core& of, unsigned i, std::unique_ptr<driver> d)
@@ -51,6 +56,12 @@ fiber_record* worker::take_next_locked() noexcept {
     if (next_ != nullptr && (next_uses_ < next_uses_limit || queue_.empty())) {
       f = std::exchange(next_, nullptr);
       ++next_uses_;
+    } else if (queue_.size() > many_ready && next_ == nullptr && !queue_.back()->started &&
+               !std::exchange(oldest_first_, false)) [[unlikely]] {
+      next_uses_ = 0;
+      f = queue_.back();
+      queue_.erase(*f);
+      publish_length_locked();
     } else {
       next_uses_ = 0;
       if (next_ != nullptr) queue_.push(*std::exchange(next_, nullptr));
@@ -76,6 +87,7 @@ void worker::publish_deadline_locked() noexcept {
 // The loop's side of the switch.
 bool worker::run_ready(std::uint32_t ticks) noexcept {
   ticks_left_ = ticks;
+  oldest_first_ = true;
   gate_.enter();
   fiber_record* first = take_next_locked();
   if (first == nullptr) {

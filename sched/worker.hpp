@@ -177,6 +177,7 @@ class worker final : public host, private fiber::carrier {
   std::uint32_t moment_ = 0;  // of this turn
   std::uint32_t ticks_left_ = 0;
   std::uint32_t next_uses_ = 0;
+  bool oldest_first_ = false;  // of the queue; once a turn
   bool searching_ = false;
   bool slept_ = false;  // since something was run
   const bool scatters_, measures_;

@@ -91,8 +91,8 @@ TEST_P(order_test, those_who_have_waited_longest_run_however_many_children_are_s
       }).detach();
       answer.pop();
     }
+    EXPECT_EQ(ran, waiting) << "after " << children << " children, at 61 switches a turn";
   });
-  EXPECT_EQ(ran, waiting) << "after " << children << " children, at 61 switches a turn of the loop";
 }
 
 }  // namespace

@@ -8,11 +8,10 @@
 #include <sys/stat.h>
 
 #include <coir/io/descriptor_stream.hpp>
-#include <coir/sched/offload.hpp>
-#include <coir/sched/scope.hpp>
 
 #include "file_calls.hpp"
 #include "open_file.hpp"
+#include "run_blocking.hpp"
 #include "system_calls.hpp"
 
 namespace coir {
@@ -126,14 +125,11 @@ file file::open(const std::string& path, open_mode mode, unsigned perms) {
 
 file file::temporary(const std::string& folder, std::error_code& error) {
   refuse_nul(folder);
-  error.clear();
-  if (!sched::on_fiber()) {
-    error = std::make_error_code(std::errc::operation_not_permitted);
-    return {};
-  }
+  io::io_call permitted;
+  if (!permitted.enter_foreign(0, sched::wait_kind::file, error)) return {};
   const char* const usual = std::getenv("TMPDIR");
   const std::string where = !folder.empty() ? folder : usual != nullptr ? usual : "/tmp";
-  const int result = offload([&] { return io::sys::open_temporary(where.c_str()); });
+  const int result = io::run_blocking([&] { return io::sys::open_temporary(where.c_str()); });
   if (result >= 0) return file(own(result, false));
   error.assign(-result, std::system_category());
   return {};

@@ -5,12 +5,38 @@
 #include <utility>
 #include <vector>
 
+#include <signal.h>
+
 #include <coir/sched/driver.hpp>
 #include <coir/sched/host.hpp>
 
 #include "driver_factory.hpp"
 
 namespace coir::interop {
+
+namespace {
+
+// As on workers: what writes to a broken pipe raises no SIGPIPE here. What is pending at the end is
+// taken, because it would be delivered to a thread that has the signal unblocked again.
+class no_sigpipe {
+ public:
+  void begin() noexcept {
+    ::sigemptyset(&only_);
+    ::sigaddset(&only_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &only_, &before_);
+  }
+  void end() noexcept {
+    if (::sigismember(&before_, SIGPIPE) != 0) return;
+    const timespec at_once{};
+    while (::sigtimedwait(&only_, nullptr, &at_once) > 0) {}
+    ::pthread_sigmask(SIG_UNBLOCK, &only_, nullptr);
+  }
+
+ private:
+  sigset_t only_, before_;
+};
+
+}  // namespace
 
 // Always true: a fiber is resumed by its own thread alone, so what makes it findable may run before
 // its stack is left. Kept for other threads when its thread ends, because late messages find the
@@ -21,6 +47,7 @@ class guest_thread::host final : public sched::host {
 
   void open(guest_scheduler& s, std::unique_ptr<sched::driver> d) {
     d->attach();
+    no_sigpipe_.begin();
     const std::lock_guard held(mutex_);
     scheduler_ = &s;
     driver_ = std::move(d);
@@ -33,6 +60,7 @@ class guest_thread::host final : public sched::host {
     held.unlock();
     for (sched::request* r : requests) r->handled(*r);
     io->detach();
+    no_sigpipe_.end();
     io = nullptr;
     running = nullptr;
   }
@@ -135,6 +163,7 @@ class guest_thread::host final : public sched::host {
   }
 
   guest_scheduler* scheduler_ = nullptr;
+  no_sigpipe no_sigpipe_;
   std::mutex mutex_;
   std::unique_ptr<sched::driver> driver_;  // under mutex_; null: the thread has ended
   sched::ready_list woken_;                // under mutex_

@@ -3,9 +3,8 @@
 #include <cerrno>
 #include <limits>
 
-#include <coir/sched/offload.hpp>
-
 #include "reactor.hpp"
+#include "run_blocking.hpp"
 #include "system_calls.hpp"
 
 namespace coir::io {
@@ -30,7 +29,7 @@ std::int32_t run_request(io_call& call, const file_request& r) {
     const std::int32_t result = call.driver().run_file(call, r);
     if (result != -EAGAIN) return result;
   }
-  return offload([&r] { return sys::run(r); });
+  return run_blocking([&r] { return sys::run(r); });
 }
 
 handle_type open_file::end(bool close_it) noexcept {

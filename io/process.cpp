@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 #include <coir/io/wait.hpp>
-#include <coir/sched/offload.hpp>
-#include <coir/sched/scope.hpp>
 #include <coir/sched/timeout.hpp>
 
 #include "child.hpp"
 #include "descriptor.hpp"
 #include "file_calls.hpp"
+#include "io_call.hpp"
+#include "run_blocking.hpp"
 #include "start_child.hpp"
 #include "system_calls.hpp"
 
@@ -97,10 +97,10 @@ void await(const std::shared_ptr<io::child>& c) noexcept {
     shield([&c] {
       std::error_code error;
       while (!c->collect().has_value() && !error) {
-        if (sched::on_fiber())
-          wait_readable(c->pidfd(), error);
-        else
-          io::sys::wait_until_ready(c->pidfd(), POLLIN);
+        wait_readable(c->pidfd(), error);
+        if (error != std::errc::operation_not_permitted) continue;
+        io::sys::wait_until_ready(c->pidfd(), POLLIN);  // a plain thread
+        error.clear();
       }
     });
   } catch (...) {  // no memory to wait with
@@ -150,12 +150,9 @@ void process::drop() noexcept {
 
 process process::start(const std::vector<std::string>& argv, const process_options& o,
                        std::error_code& error, const char*& step) {
-  error.clear();
   io::child_plan plan(argv, o);
-  if (!sched::on_fiber()) {
-    error = std::make_error_code(std::errc::operation_not_permitted);
-    return {};
-  }
+  io::io_call permitted;
+  if (!permitted.enter_foreign(0, sched::wait_kind::file, error)) return {};
   process made;
   short_lived childs[3];
   made.in_ = connect(STDIN_FILENO, o.in, plan, childs[0], error);
@@ -163,7 +160,7 @@ process process::start(const std::vector<std::string>& argv, const process_optio
   if (!error) made.err_ = connect(STDERR_FILENO, o.err, plan, childs[2], error);
   if (error) return {};
   auto child = std::make_shared<io::child>();
-  const io::started_child started = offload([&plan] { return io::start_child(plan); });
+  const io::started_child started = io::run_blocking([&plan] { return io::start_child(plan); });
   step = plan.step;
   if (failed(started.pid, error)) return {};
   child->is(started.pid, started.pidfd);

@@ -8,11 +8,10 @@
 #include <fcntl.h>
 #include <poll.h>
 
-#include <coir/sched/offload.hpp>
-
 #include "file_calls.hpp"
 #include "open_file.hpp"
 #include "reactor.hpp"
+#include "run_blocking.hpp"
 
 namespace coir {
 namespace {
@@ -52,7 +51,7 @@ bool cannot(std::int64_t result) noexcept {
 // block for the peer. False: it does not work for these two.
 bool by_the_kernel(transfer& t) {
   while (t.goes_on()) {
-    const std::int64_t n = offload([&t] {
+    const std::int64_t n = io::run_blocking([&t] {
       return io::sys::send_file(t.to.fd(), t.file, static_cast<std::int64_t>(t.offset),
                                 std::min(t.left, most_at_once));
     });

@@ -5,10 +5,10 @@
 #include <new>
 
 #include <coir/io/errors.hpp>
-#include <coir/sched/offload.hpp>
 
 #include "file_calls.hpp"
 #include "reactor.hpp"
+#include "run_blocking.hpp"
 
 namespace coir::io {
 namespace {
@@ -26,13 +26,13 @@ std::int32_t attempt_read(io_call& call, bytes into) {
   if (call.target()->through == medium::socket) return call.driver().receive(call, into);
   if (!needs_a_thread(call)) return call.driver().read(call, into);
   const std::int32_t refused = call.hold();
-  return refused != 0 ? refused : offload([&] { return sys::read(call.fd(), into); });
+  return refused != 0 ? refused : run_blocking([&] { return sys::read(call.fd(), into); });
 }
 
 std::int32_t attempt_write(io_call& call, std::span<const iovec> from) {
   if (!needs_a_thread(call)) return call.driver().write(call, from);
   const std::int32_t refused = call.hold();
-  return refused != 0 ? refused : offload([&] { return sys::write(call.fd(), from); });
+  return refused != 0 ? refused : run_blocking([&] { return sys::write(call.fd(), from); });
 }
 
 std::int32_t attempt_send(io_call& call, const_bytes from) {

@@ -310,6 +310,59 @@ int readers_and_writers(coir::tcp_stream& stream) {
   return n;
 }
 
+// Files, pipes, processes, signals.
+int files_and_processes(coir::tcp_stream& stream) {
+  static_assert(coir::byte_stream<coir::pipe_stream> && coir::byte_stream<coir::file>);
+  std::error_code error;
+  char text[64];
+  auto [from, to] = coir::make_pipe();
+  to.write("x");
+  to.shutdown_write();
+  coir::pipe_stream adopted = coir::pipe_stream::adopt(from.release());
+  auto in = coir::standard_input();
+  auto out = coir::standard_output();
+  auto err = coir::standard_error();
+  int n = int(in.read_some(text) + out.write_some("x") + err.write_some("x", error));
+  auto f = coir::file::open("x.tmp", coir::open_mode::write | coir::open_mode::create, 0600);
+  f = coir::file::open("x.tmp", coir::open_mode::read, error);
+  f.write("x");
+  n += int(f.read_at(text, 3) + f.write_at("x", 3) + f.read_some(text) + f.size());
+  f.sync();
+  f.truncate(3);
+  n += int(coir::send_file(stream, f, 0, 3) + coir::send_file(stream, f, 0, 3, error));
+  f.close();
+  f = coir::file::temporary();
+  auto child =
+      coir::process::spawn({"cat", "-"}, {.in = coir::stdio::pipe, .out = coir::stdio::pipe});
+  child.stdin_().write("x");
+  n += int(child.stdout_().read_some(text)) + child.stderr_().is_open() + child.pid();
+  child.kill(9);
+  coir::exit_status ended = child.wait();
+  n += ended.code().value_or(0) + ended.signal().value_or(0) + ended.success();
+  child = coir::process::spawn({"true"},
+                               {.in = coir::stdio::null,
+                                .out = 2,
+                                .err = coir::stdio::to_stdout,
+                                .env = {{"A", "b"}},
+                                .cwd = "/",
+                                .handles = {3},
+                                .new_session = true,
+                                .uid = 1,
+                                .gid = 1,
+                                .kill_on_destroy = false},
+                               error);
+  coir::run_result all = coir::run_process({"ls", "x"}, "in", {.cwd = "/"});
+  n += all.status.success() + int(all.out.size() + all.err.size());
+  coir::signal_set signals{2, 15};
+  n += signals.wait() + signals.wait_for(1s).value_or(0);
+  try {
+    coir::options interruptible;
+    interruptible.cancel_on_interrupt = true;
+    coir::run(interruptible, [] {});
+  } catch (const coir::interrupted&) {}
+  return n;
+}
+
 // Streams.
 int streams() {
   std::error_code error;
@@ -346,7 +399,7 @@ int streams() {
   n += options.backlog;
   coir::wait_readable(0);
   coir::wait_writable(1, error);
-  return n + readers_and_writers(stream) + unix_streams();
+  return n + readers_and_writers(stream) + unix_streams() + files_and_processes(stream);
 }
 
 // Messages.

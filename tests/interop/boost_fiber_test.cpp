@@ -276,4 +276,26 @@ TEST(BoostFiberRefusalTest, a_worker_of_ours_is_no_place_for_it) {
   coir::run([] { EXPECT_THROW(coir::boost_fiber_algorithm{}, std::logic_error); });
 }
 
+TEST_P(BoostFiberTest, pipes_files_and_children_work_on_its_fibers) {
+  with_guests(GetParam(), [] {
+    auto [from, to] = coir::make_pipe();
+    from.close();
+    std::error_code error;
+    to.write("x", error);  // the disposition of SIGPIPE is the default: it would end this program
+    EXPECT_EQ(error, std::errc::broken_pipe);
+    coir::file f = coir::file::temporary();
+    f.write_at("abc", 0);
+    char text[8];
+    EXPECT_EQ(f.read_at(text, 1), 2U);
+    EXPECT_EQ(f.size(), 3U);
+    auto p = coir::process::spawn({"cat"}, {.in = coir::stdio::pipe, .out = coir::stdio::pipe});
+    fibers::fiber reader([&] { EXPECT_EQ(p.stdout_().read_some(text), 2U); });
+    p.stdin_().write("ab");
+    reader.join();
+    p.stdin_().close();
+    EXPECT_TRUE(p.wait().success());
+    auto killed = coir::process::spawn({"sleep", "1000"});
+  });
+}
+
 }  // namespace

@@ -14,6 +14,7 @@ namespace coir::testing {
 namespace {
 
 options interruptible() {
+  ::alarm(sanitized ? 60 : 20);  // what is never interrupted ends otherwise
   options o;
   o.workers = 2;
   o.cancel_on_interrupt = true;

@@ -151,7 +151,7 @@ void tls_core::send_what_is_left(lock& held) {
   while (engine_.output_size() != 0 && send(held, of_the_writers)) {}
 }
 void tls_core::send_as_reader(lock& held) {
-  if (engine_.output_size() == 0 || output_error_) return;
+  if (engine_.output_size() == 0) return;
   if (sending_ && engine_.output_size() < most_output_kept) return;
   const role sender(*this, held, sending_);
   send_what_is_left(held);

@@ -188,6 +188,24 @@ TEST_P(tls_peers_test, s_server_answers_and_resumes) {
   });
 }
 
+TEST_P(tls_peers_test, s_server_is_told_the_name_but_no_address) {
+  on_fiber([] {
+    const credentials& c = certificate_folder::get().good;
+    reversing_server server(c, {"-servername", "a.coir.test", "-servername_fatal", "-cert2",
+                                c.chain.string(), "-key2", c.key.string()});
+    const auto answer_to = [&](std::string_view host) {
+      return error_of([&] {
+        auto s = tls_stream::connect(tcp_stream::connect(server.at), client_context(), host);
+        EXPECT_EQ(reversed_by(s, "hello"), "olleh\n");
+        s.shutdown_write();
+      });
+    };
+    EXPECT_EQ(answer_to("A.coir.test."), std::error_code());
+    EXPECT_EQ(answer_to("127.0.0.1"), std::error_code());
+    EXPECT_EQ(answer_to("b.coir.test"), tls_errc::protocol_violated);  // it refuses other names
+  });
+}
+
 TEST_P(tls_peers_test, s_server_with_a_bad_certificate_is_rejected) {
   on_fiber([] {
     reversing_server server(certificate_folder::get().expired);

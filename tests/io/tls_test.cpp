@@ -161,6 +161,26 @@ TEST_P(tls_test, an_oversized_record_is_refused_with_an_alert) {
   });
 }
 
+// The reader does not wait for a writer that is stuck, and the alert does not cut into its record.
+TEST_P(tls_test, an_alert_goes_out_behind_the_record_that_is_being_written) {
+  on_fiber([] {
+    auto ends = spied_tls_pair();
+    const std::string much = pattern(10'000'000);
+    auto writer = spawn([&] { return error_of([&] { ends.client.write(much); }); });
+    await_parked(writer);
+    ends.behind.write(std::string_view("\x17\x03\x03\xff\xff", 5));
+    const std::error_code e = read_error(ends.client);
+    EXPECT_EQ(e, tls_errc::protocol_violated);
+    std::string got, buffer(100'000, 0);
+    std::error_code told;
+    while (const std::size_t n = ends.server.read_some(buffer, told)) got.append(buffer, 0, n);
+    EXPECT_NE(told.message().find("the peer says"), std::string::npos) << told.message();
+    EXPECT_EQ(writer.get(), e);
+    EXPECT_EQ(got.size(), ends.client.bytes_written());
+    EXPECT_TRUE(got == much.substr(0, got.size()));
+  });
+}
+
 TEST_P(tls_test, a_record_that_was_changed_on_the_way_is_refused) {
   on_fiber([] {
     auto ends = spied_tls_pair();

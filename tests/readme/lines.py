@@ -26,6 +26,7 @@ if __name__ == '__main__':
         out.writelines(line for line in names if line not in includes)
         out.write('void f() {}\nvoid use(int) {}\n')
         for n, code in enumerate(found, 1):
-            out.write(f'void line_{n}();\nvoid line_{n}() {{ {code} }}\n')
+            line = f'void line_{n}();\nvoid line_{n}() {{ {code} }}\n'
+            out.write(f'#if __has_include(<coir/io/tls_stream.hpp>)\n{line}#endif\n' if 'tls_' in code else line)
         out.write('}\n')
         out.write('int main() {}\n')

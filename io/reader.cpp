@@ -11,7 +11,7 @@
 namespace coir::io {
 namespace {
 
-constexpr std::size_t longest_chunk = 64 * 1024;
+constexpr std::size_t shortest_chunk = 4 * 1024, longest_chunk = 64 * 1024;
 
 using delimiters = std::span<const std::string_view>;
 
@@ -67,12 +67,18 @@ class reader_core::call {
   bool entered_;
 };
 
-// Waits for more. False: the end, or `error`.
+// Waits for more. False: the end, or `error`. A connection that has become quiet waits with a small
+// buffer again.
 bool reader_core::fill(std::error_code& error) {
-  const std::span<std::byte> room = buffer_.room(chunk_ / 2);
+  const bool empty = buffer_.empty();
+  if (empty && buffer_.capacity() > 2 * chunk_) buffer_ = byte_queue();
+  const std::span<std::byte> room = buffer_.room(empty ? chunk_ : chunk_ / 2);
   const std::size_t n = from_.read_some(room, error);
   buffer_.added(n);
-  if (n == room.size()) chunk_ = std::min(2 * chunk_, longest_chunk);
+  if (n == room.size() || n >= chunk_)
+    chunk_ = std::min(2 * chunk_, longest_chunk);
+  else if (n < chunk_ / 4)
+    chunk_ = std::max(chunk_ / 2, shortest_chunk);
   return n != 0 && !error;
 }
 

@@ -262,6 +262,7 @@ void server_core::state::close(void* server) noexcept {
 // Each connection once, a few at a time: what is found idle is ended outside the lock.
 void server_core::state::end_idle() {
   const auto now = clock::now();
+  const auto at_least = sched::saturated(options.idle_timeout);
   lock.lock();
   std::size_t left = alive;
   lock.unlock();
@@ -276,7 +277,7 @@ void server_core::state::end_idle() {
         break;
       }
       connections.push_back(*c);
-      if (!c->idle.lasts(options.idle_timeout, now)) continue;
+      if (!c->idle.lasts(at_least, now)) continue;
       ++c->holds;
       idle[found++] = c;
     }
@@ -295,7 +296,7 @@ task<void> server_core::state::watch_idle() {
   if (options.idle_timeout == std::chrono::milliseconds::max()) return {};
   return spawn({.name = "idle connections"}, [this] {
     for (;;) {
-      this_fiber::sleep_for(std::max<clock::duration>(options.idle_timeout / 4, 1ms));
+      this_fiber::sleep_for(std::max(options.idle_timeout / 4, 1ms));
       end_idle();
     }
   });

@@ -105,6 +105,29 @@ TEST_P(copy_test, takes_any_stream) {
   });
 }
 
+TEST_P(copy_test, pipes_are_streams_as_well) {
+  on_fiber([] {
+    auto [out, in] = make_pipe();
+    auto [to, sink] = unix_stream::pair();
+    writer w(in);
+    w.write("one\ntwo\n");
+    w.flush();
+    reader r(out);
+    EXPECT_EQ(r.read_line(), "one");
+    EXPECT_EQ(r.read_line(), "two");
+    const std::string all = pattern(300'000);
+    auto writing = spawn([&, &in = in] {
+      in.write(all);
+      in.close();
+    });
+    auto reading = spawn([&sink = sink] { return all_of(sink); });
+    EXPECT_EQ(copy(out, to), all.size());
+    to.close();
+    writing.get();
+    EXPECT_TRUE(reading.get() == all);
+  });
+}
+
 TEST_P(copy_test, an_error_tells_how_much_had_been_copied) {
   on_fiber([] {
     auto [source, from] = tcp_pair();

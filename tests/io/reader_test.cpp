@@ -247,6 +247,32 @@ TEST(reader, keeps_what_came_before_an_error) {
   EXPECT_EQ(error_of([&] { (void)r.read_some(c); }), reset);
 }
 
+// It asks for as much as it has room for.
+struct sizes {
+  std::size_t gives = 0, asked = 0;
+  std::size_t read_some(std::span<std::byte> into, std::error_code& error) {
+    error.clear();
+    asked = into.size();
+    const std::size_t n = std::min(gives, asked);
+    std::fill_n(into.begin(), n, std::byte{'\n'});
+    return n;
+  }
+};
+
+TEST(reader, keeps_memory_for_what_comes_and_little_for_what_is_quiet) {
+  sizes s{1'000'000, 0};
+  reader r(s);
+  r.read(1);
+  EXPECT_EQ(s.asked, 4096U);
+  for (int i = 0; i < 6; ++i) r.read(r.buffered() + 1), r.read(r.buffered());
+  EXPECT_GE(s.asked, 64 * 1024U);
+  EXPECT_LE(s.asked, 128 * 1024U);
+  s.gives = 10;
+  for (int i = 0; i < 6; ++i) r.read(100);
+  EXPECT_EQ(r.buffered(), 0U);
+  EXPECT_LE(s.asked, 8192U) << "a quiet connection keeps the memory of a busy one";
+}
+
 TEST(reader, can_be_moved_with_what_it_has_buffered) {
   pieces p{{"one\ntwo\n", "three"}, {}};
   reader r(p);

@@ -23,6 +23,7 @@ class byte_queue {
 
   std::size_t size() const noexcept { return end_ - begin_; }
   bool empty() const noexcept { return begin_ == end_; }
+  std::size_t capacity() const noexcept { return capacity_; }
   std::span<const std::byte> bytes() const noexcept { return {memory_.get() + begin_, size()}; }
   std::string_view text() const noexcept {
     return {reinterpret_cast<const char*>(memory_.get()) + begin_, size()};

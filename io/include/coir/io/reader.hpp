@@ -97,7 +97,7 @@ class reader_core {
   stream_view from_;
   byte_queue buffer_;
   std::size_t limit_;
-  std::size_t chunk_ = 4096;  // asked for at once; grows with what comes
+  std::size_t chunk_ = 4096;  // asked for at once; grows and shrinks with what comes
   bool dropping_ = false;     // up to the next "\n"
   std::atomic<bool> in_use_{false};
 };

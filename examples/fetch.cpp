@@ -1,6 +1,7 @@
 // Gets a page from several HTTP servers at once and prints each one's headers as they come.
-//   fetch 127.0.0.1:8001/ 127.0.0.1:8002/index.html [::1]:8003/
+//   fetch localhost:8001/ http://example.org/index.html [::1]:8003/
 #include <cstdio>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,33 +10,67 @@
 
 namespace {
 
-void fetch(const std::string& what) {
-  const auto slash = what.find('/');
-  const std::string host = what.substr(0, slash);
-  const std::string path = slash == what.npos ? "/" : what.substr(slash);
+struct page {
+  std::string host, port = "80", path = "/";
+  std::string authority;  // host and port, as they were written
+};
 
-  auto server = coir::tcp_stream::connect(coir::endpoint::parse(host));
-  server.write("GET " + path + " HTTP/1.0\r\nHost: " + host + "\r\nConnection: close\r\n\r\n");
-
-  std::string unread;
-  char buffer[4096];
-  while (const std::size_t n = server.read_some(buffer)) {
-    unread.append(buffer, n);
-    for (auto end = unread.find("\r\n"); end != unread.npos; end = unread.find("\r\n")) {
-      if (end == 0) return;  // the empty line: the page itself follows
-      std::printf("%s: %s\n", what.c_str(), unread.substr(0, end).c_str());
-      unread.erase(0, end + 2);
-    }
+page parse(std::string_view text) {
+  const auto is_no_page = [&](const char* why) {
+    return std::invalid_argument("\"" + std::string(text) + "\" is no page: " + why);
+  };
+  std::string_view rest = text;
+  if (rest.starts_with("http://")) rest.remove_prefix(7);
+  if (rest.find("://") < rest.find('/')) throw is_no_page("only http is known here");
+  page p;
+  if (const auto slash = rest.find('/'); slash != rest.npos) {
+    p.path = rest.substr(slash);
+    rest = rest.substr(0, slash);
   }
+  p.authority = rest;
+  // An IPv6 address has colons of its own, and so stands in brackets.
+  const auto end = rest.starts_with('[') ? rest.find(']') : rest.find(':');
+  if (rest.starts_with('[')) {
+    if (end == rest.npos) throw is_no_page("the bracket is not closed");
+    p.host = rest.substr(1, end - 1);
+    rest = rest.substr(end + 1);
+  } else {
+    p.host = rest.substr(0, end);
+    rest = end == rest.npos ? "" : rest.substr(end);
+  }
+  if (p.host.empty()) throw is_no_page("it has no host");
+  if (rest.empty()) return p;
+  if (rest[0] != ':' || rest.size() == 1) throw is_no_page("a port has to follow the host");
+  p.port = rest.substr(1);
+  return p;
+}
+
+// Over any stream: the one place that would meet a tls_stream.
+template <coir::byte_stream Stream>
+void print_headers(const std::string& what, const page& p, Stream& server) {
+  server.write("GET " + p.path + " HTTP/1.0\r\nHost: " + p.authority +
+               "\r\nConnection: close\r\n\r\n");
+  coir::reader lines(server);
+  while (const auto line = lines.read_line()) {
+    if (line->empty()) return;  // the page itself follows
+    std::printf("%s: %s\n", what.c_str(), line->c_str());
+  }
+}
+
+void fetch(const std::string& what) {
+  const page p = parse(what);
+  auto server = coir::tcp_stream::connect(p.host, p.port);
+  print_headers(what, p, server);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: %s ADDRESS:PORT[/PATH]...\n", argv[0]);
+    std::fprintf(stderr, "usage: %s [http://]HOST[:PORT][/PATH]...\n", argv[0]);
     return 2;
   }
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // as they come, into a pipe too
   const std::vector<std::string> pages(argv + 1, argv + argc);
   int failed = 0;
   coir::run([&] {

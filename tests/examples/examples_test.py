@@ -231,11 +231,24 @@ class FetchTest(unittest.TestCase):
             nobody.bind(('127.0.0.1', 0))
             gone = '127.0.0.1:%d' % nobody.getsockname()[1]
             server = PageServer('there', 0)
-            got = run(gone + '/', server.address + '/', 'no-address/')
+            got = run(gone + '/', server.address + '/', 'https://host/', '[::1/x', ':80/', 'host:/', 'host:65536/')
         self.assertEqual(got.returncode, 1)
         self.assertIn('Server: there', got.stdout)
-        for named in (gone + '/: ', 'Connection refused', 'no-address/: ', 'is no endpoint'):
+        for named in (gone + '/: ', 'Connection refused', 'https://host/: ', 'only http is known', 'is not closed',
+                      'it has no host', 'a port has to follow', 'neither a number from 0 to 65535'):
             self.assertIn(named, got.stderr)
+
+    def test_a_server_is_found_by_name(self):
+        server = PageServer('named', 0)
+        port = server.address.split(':')[1]
+        pages = [f'localhost:{port}/a?b=c:d', f'http://localhost:{port}']
+        got = run(*pages)
+        self.assertEqual((got.returncode, got.stderr), (0, ''))
+        for page in pages:
+            self.assertIn(f'{page}: Server: named\n', got.stdout)
+        self.assertEqual(sorted(asked.split(' HTTP')[0] for asked in server.asked), ['GET /', 'GET /a?b=c:d'])
+        for asked in server.asked:
+            self.assertIn(f'\r\nHost: localhost:{port}\r\n', asked)
 
     def test_without_arguments_it_says_how_it_is_used(self):
         got = run()

@@ -74,6 +74,15 @@ bool runtime_core::shutdown(clock::time_point limit, const std::function<void()>
   return true;
 }
 
+// What is ready here never runs. A worker that hogs its thread is outside its gate.
+void worker::forget_ready() noexcept {
+  for (unsigned turn = 0; gate_.try_break_in() == break_in::lost; ++turn) std_atomics::pause(turn);
+  while (queue_.pop() != nullptr) {}
+  next_ = nullptr;
+  publish_length_locked();
+  gate_.break_out();
+}
+
 // Past the limit: what is left never runs again. Those who join it are told; its stack, its record
 // and the rings that may still write to it stay until the process ends. A worker whose fiber never
 // returns is left behind.

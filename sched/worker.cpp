@@ -273,13 +273,4 @@ void worker::measure(fiber_record& f) noexcept {
   }
 }
 
-// What is ready here never runs. A worker that hogs its thread is outside its gate.
-void worker::forget_ready() noexcept {
-  for (unsigned turn = 0; gate_.try_break_in() == break_in::lost; ++turn) std_atomics::pause(turn);
-  while (queue_.pop() != nullptr) {}
-  next_ = nullptr;
-  publish_length_locked();
-  gate_.break_out();
-}
-
 }  // namespace coir::sched

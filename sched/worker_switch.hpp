@@ -1,5 +1,6 @@
 // What a switch and a spawn do on every fiber's way, in each file that needs it: calls cost more.
 #pragma once
+#include "native_locks.hpp"
 #include "runtime_core.hpp"
 #include "visit.hpp"
 #include "worker.hpp"
@@ -25,6 +26,7 @@ inline constexpr std::size_t page = 4096;
 // that switched back.
 [[gnu::always_inline]] inline worker& worker::switch_locked(fiber_record* to, fiber::context& from,
                                                             fiber::departure how) noexcept {
+  if (running != nullptr) refuse_native_locks(*running);
   running = to;
   if (to != nullptr) {
     to->state.store(task_state::running, std::memory_order_relaxed);

@@ -14,6 +14,7 @@ WIDTH = 100
 LENGTH = 500
 
 LONG_FILES = set()
+LOCK_CHECK = 'sched/native_locks.cpp'  # of one build option; touched where no switch comes between
 BOOST_CONTEXT = {'fiber/context.cpp'}
 LIBURING = {'io/ring.hpp', 'io/ring.cpp'}
 OPENSSL = {f'io/tls/{name}' for name in ('credentials.cpp', 'engine_bio.hpp', 'openssl.hpp', 'tls_engine.cpp',
@@ -120,7 +121,7 @@ class Tree:
                         self.breach(path, n, 'foreign-header', f'only {", ".join(sorted(owners))} may include {library}')
 
     def thread_locals(self):
-        found = [(path, n) for path in self.in_library() for n, line in enumerate(self.code[path], 1)
+        found = [(path, n) for path in self.in_library() if path != LOCK_CHECK for n, line in enumerate(self.code[path], 1)
                  if re.search(r'\b(thread_local|__thread)\b', line)]
         for path, n in found:
             if not path.startswith('sched/'):

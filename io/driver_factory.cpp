@@ -87,10 +87,11 @@ std::unique_ptr<sched::driver_factory> make_driver_factory(const options& o) {
     return std::make_unique<epoll_factory>(how.kernel.reason);
   }
   how.multishot = o.reactor != reactor_kind::uring_oneshot && how.kernel.multishot_accept;
-  const char* why = forced          ? "asked for"
-                    : how.multishot ? "the kernel allows it"
-                                    : "the kernel has io_uring without multishot requests";
-  return std::make_unique<uring_factory>(std::move(how), why, forced);
+  const std::string why = forced          ? "asked for"
+                          : how.multishot ? "the kernel allows it"
+                                          : "the kernel has io_uring without multishot requests";
+  const std::string with = describe(how.kernel, how.multishot);
+  return std::make_unique<uring_factory>(std::move(how), why + "; " + with, forced);
 }
 
 }  // namespace coir::io

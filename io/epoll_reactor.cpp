@@ -20,8 +20,6 @@
 namespace coir::io {
 namespace {
 
-constexpr unsigned budget =
-    64;                     // operations that complete at once before the fiber lets others run
 constexpr int batch = 128;  // events a system call
 
 // descriptor::registered is the group, and whether epoll_ctl is still being called. The group is
@@ -62,13 +60,6 @@ epoll_reactor::~epoll_reactor() {
 }
 
 // --- operations ---
-
-// Others get a turn: a fiber whose operations never have to wait would keep its worker for itself.
-void epoll_reactor::spend() noexcept {
-  if (++completed_at_once_ < budget) return;
-  completed_at_once_ = 0;
-  sched::current_host().yield();  // the last touch of `this`
-}
 
 template <class Attempt>
 std::int32_t epoll_reactor::try_or_wait(io_call& call, Attempt attempt) noexcept {
@@ -259,9 +250,13 @@ void epoll_reactor::wait(clock::time_point deadline, sched::ready_list& ready) n
 void epoll_reactor::interrupt() noexcept {
   if (rung_.exchange(true, std::memory_order_acq_rel))
     return;  // the last ring has not been seen yet
-  int result;
-  while ((result = sys::ring(doorbell_)) == -EINTR) {}
-  if (result < 0) sys::descriptor_is_lost("the doorbell", doorbell_, result);
+  for (unsigned turn = 0;; ++turn) {
+    const int result = sys::ring(doorbell_);
+    if (result >= 0) return;
+    if (result != -EINTR && result != -EAGAIN && result != -ENOMEM)
+      sys::descriptor_is_lost("the doorbell", doorbell_, result);
+    sched::std_atomics::pause(turn);  // short of memory: the target must not sleep on
+  }
 }
 
 }  // namespace coir::io

@@ -45,15 +45,13 @@ class epoll_reactor final : public reactor {
   std::int32_t register_once(descriptor&) noexcept;
   void collect(clock::time_point deadline, sched::ready_list& ready) noexcept;
   void deliver(descriptor&, std::uint32_t events, sched::ready_list& ready) noexcept;
-  void spend() noexcept;
 
   const std::uint64_t group_;
-  int epoll_ = -1;                  // any thread may register with it
-  int doorbell_ = -1;               // eventfd, edge-triggered: never read
-  unsigned completed_at_once_ = 0;  // owner: operations in a row that did not wait
-  bool interrupted_ = false;        // owner: the doorbell has rung since the last wait() returned
-  std::atomic<bool> rung_{false};   // as in uring_reactor
-  std::atomic<bool> used_{false};   // something has been registered
+  int epoll_ = -1;                 // any thread may register with it
+  int doorbell_ = -1;              // eventfd, edge-triggered: never read
+  bool interrupted_ = false;       // owner: the doorbell has rung since the last wait() returned
+  std::atomic<bool> rung_{false};  // as in uring_reactor
+  std::atomic<bool> used_{false};  // something has been registered
 };
 
 }  // namespace coir::io

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "ring.hpp"
 
@@ -31,6 +32,23 @@ constexpr unsigned flag_sets[] = {
     0,
 };
 
+struct named_operation {
+  unsigned number;
+  const char* name;
+};
+// Without these there is no reactor.
+constexpr named_operation needed[] = {{IORING_OP_NOP, "nop"},
+                                      {IORING_OP_POLL_ADD, "poll"},
+                                      {IORING_OP_ASYNC_CANCEL, "cancel"},
+                                      {IORING_OP_READ, "read"},
+                                      {IORING_OP_TIMEOUT, "timeout"}};
+// Each of these can be done without.
+constexpr named_operation wanted[] = {
+    {IORING_OP_RECV, "receive"},        {IORING_OP_SEND, "send"},
+    {IORING_OP_SENDMSG, "gather send"}, {IORING_OP_RECVMSG, "message receive"},
+    {IORING_OP_WRITE, "write"},         {IORING_OP_WRITEV, "gather write"},
+    {IORING_OP_ACCEPT, "accept"},       {IORING_OP_CONNECT, "connect"}};
+
 // 0, or the errno: of the call, or ENOSYS for an operation that is missing.
 int find_operations(ring& r, uring_capabilities& c) {
   constexpr unsigned count = 256;
@@ -41,14 +59,15 @@ int find_operations(ring& r, uring_capabilities& c) {
       std::calloc(1, sizeof(io_uring_probe) + count * sizeof(io_uring_probe_op))));
   if (known == nullptr) return ENOMEM;
   if (const int result = r.probe(*known, count); result < 0) return -result;
-  for (const int op : {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_RECVMSG,
-                       IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_POLL_ADD,
-                       IORING_OP_ASYNC_CANCEL, IORING_OP_READ, IORING_OP_TIMEOUT})
-    if (io_uring_opcode_supported(known.get(), op) == 0) return ENOSYS;
+  for (unsigned op = 0; op < 64; ++op)
+    if (io_uring_opcode_supported(known.get(), static_cast<int>(op)) != 0)
+      c.operations |= std::uint64_t{1} << op;
+  for (const named_operation& op : needed)
+    if (!c.has(op.number)) return ENOSYS;
   c.files = true;
-  for (const int op : {IORING_OP_OPENAT, IORING_OP_WRITE, IORING_OP_FSYNC, IORING_OP_STATX})
-    c.files = c.files && io_uring_opcode_supported(known.get(), op) != 0;
-  c.resizes_files = io_uring_opcode_supported(known.get(), operation_ftruncate) != 0;
+  for (const unsigned op : {IORING_OP_OPENAT, IORING_OP_WRITE, IORING_OP_FSYNC, IORING_OP_STATX})
+    c.files = c.files && c.has(op);
+  c.resizes_files = c.has(operation_ftruncate);
   return 0;
 }
 
@@ -71,6 +90,12 @@ bool takes_timeout(ring& r) noexcept {
 bool takes_messages(ring& r) noexcept {
   io_uring_cqe done{};
   return ring::send_message(r.descriptor(), 1) == 0 && r.enter(1) == 0 && r.take(done);
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& w : words) all += (all.empty() ? "" : ", ") + w;
+  return all;
 }
 
 uring_capabilities refused(const char* step, int error) {
@@ -102,6 +127,21 @@ std::string explain_refusal(const char* step, int error) {
     return why + " (a low limit of locked memory? raise ulimit -l, RLIMIT_MEMLOCK)";
   if (error == EMFILE || error == ENFILE) return why + " (raise ulimit -n, RLIMIT_NOFILE)";
   return why;
+}
+
+std::string describe(const uring_capabilities& c, bool multishot) {
+  std::vector<std::string> there, polled;
+  if ((c.setup_flags & IORING_SETUP_DEFER_TASKRUN) != 0)
+    there.emplace_back("deferred task work");
+  else if ((c.setup_flags & IORING_SETUP_COOP_TASKRUN) != 0)
+    there.emplace_back("cooperative task work");
+  there.emplace_back(multishot && c.multishot_accept ? "multishot accept" : "one-shot accept");
+  there.emplace_back(c.message_by_register ? "wakes by ring message" : "wakes by eventfd");
+  there.emplace_back(c.absolute_timeout ? "absolute timeouts" : "relative timeouts");
+  for (const named_operation& op : wanted)
+    if (!c.has(op.number)) polled.emplace_back(op.name);
+  there.emplace_back(c.files ? "files" : "files by threads");
+  return joined(there) + (polled.empty() ? "" : "; by poll and system call: " + joined(polled));
 }
 
 uring_capabilities probe_uring() {

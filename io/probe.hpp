@@ -15,9 +15,18 @@ struct uring_capabilities {
   bool absolute_timeout = false;  // IORING_ENTER_ABS_TIMER (6.12)
   bool skip_success = false;      // IORING_FEAT_CQE_SKIP (5.17)
   bool multishot_accept = false;  // 5.19
-  bool files = false;             // OPENAT, WRITE, FSYNC, STATX; 5.6
-  bool resizes_files = false;     // FTRUNCATE; 6.9
+
+  // Which of IORING_OP_* it has, a bit each. What a reactor cannot do without makes `usable` false;
+  // of the others one that is missing (an old kernel, or a filter) is a wait for readiness and a
+  // system call, or a call on a thread of the pool.
+  std::uint64_t operations = 0;
+  bool has(unsigned operation) const noexcept { return (operations >> operation & 1) != 0; }
+  bool files = false;          // OPENAT, WRITE, FSYNC, STATX; 5.6
+  bool resizes_files = false;  // FTRUNCATE; 6.9
 };
+
+// What of it is in use, for runtime_metrics::reactor_reason: one line.
+std::string describe(const uring_capabilities&, bool multishot);
 
 // Tries a set-up, one registration and one submission, because a seccomp filter may refuse any of
 // them.

@@ -67,6 +67,17 @@ class reactor : public sched::driver {
   // Has the kernel accept into the queue until it says that it has ended. False: it cannot; use
   // accept().
   virtual bool accept_ahead(handle_type, io::accept_queue&) noexcept { return false; }
+
+ protected:
+  // After an operation that did not have to wait, as the last touch of the driver: others get a
+  // turn, or a fiber whose operations never wait would keep its worker for itself.
+  void spend() noexcept {
+    constexpr unsigned budget = 64;  // in a row
+    if (++completed_at_once_ < budget) return;
+    completed_at_once_ = 0;
+    sched::current_host().yield();
+  }
+  unsigned completed_at_once_ = 0;  // owner
 };
 
 }  // namespace coir

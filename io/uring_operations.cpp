@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "accept_queue.hpp"
+#include "file_calls.hpp"
 #include "system_calls.hpp"
 #include "uring_reactor.hpp"
 
@@ -88,110 +89,126 @@ void uring_reactor::cancel(std::uint64_t number) noexcept {
 
 // --- operations ---
 
-// Without IORING_RECVSEND_POLL_FIRST: under load the next bytes are mostly there by the time of the
-// submission, and polling first cost 5% of an echo.
-std::int32_t uring_reactor::receive(io_call& call, std::span<std::byte> into) noexcept {
-  if (call.wait_first) return wait_for(call, POLLIN);
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_RECV;
-    e.addr = reinterpret_cast<std::uintptr_t>(into.data());
-    e.len = static_cast<std::uint32_t>(std::min<std::size_t>(into.size(), most));
-  });
+// An operation that starts when its descriptor is ready. Where the kernel lacks it, it is a system
+// call that does not wait, `attempt`, and a poll in front of the next one. So it is if the kernel
+// says EAGAIN, which it may for a non-blocking descriptor.
+template <class Fill, class Attempt>
+std::int32_t uring_reactor::run_or_poll(io_call& call, unsigned operation, short ready, Fill fill,
+                                        Attempt attempt) noexcept {
+  if (call.wait_first) return wait_for(call, ready);
+  std::int32_t result = 0;
+  if (options_.kernel.has(operation)) [[likely]] {
+    result = run(call, [&](io_uring_sqe& e) {
+      e.opcode = static_cast<std::uint8_t>(operation);
+      fill(e);
+    });
+  } else if (result = call.hold(); result == 0) {
+    result = attempt();
+    if (result != -EAGAIN) spend();
+  }
   call.wait_first = result == -EAGAIN;
   return result;
 }
 
+// Without IORING_RECVSEND_POLL_FIRST: under load the next bytes are mostly there by the time of the
+// submission, and polling first cost 5% of an echo.
+std::int32_t uring_reactor::receive(io_call& call, std::span<std::byte> into) noexcept {
+  return run_or_poll(
+      call, IORING_OP_RECV, POLLIN,
+      [&](io_uring_sqe& e) {
+        e.addr = reinterpret_cast<std::uintptr_t>(into.data());
+        e.len = static_cast<std::uint32_t>(std::min<std::size_t>(into.size(), most));
+      },
+      [&] { return sys::receive(call.fd(), into.data(), into.size()); });
+}
+
 std::int32_t uring_reactor::send(io_call& call, std::span<const std::byte> from) noexcept {
-  if (call.wait_first) return wait_for(call, POLLOUT);
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_SEND;
-    e.addr = reinterpret_cast<std::uintptr_t>(from.data());
-    e.len = static_cast<std::uint32_t>(std::min<std::size_t>(from.size(), most));
-    e.msg_flags = MSG_NOSIGNAL | (call.wants_all ? MSG_WAITALL : 0);
-  });
-  call.wait_first = result == -EAGAIN;
-  return result;
+  return run_or_poll(
+      call, IORING_OP_SEND, POLLOUT,
+      [&](io_uring_sqe& e) {
+        e.addr = reinterpret_cast<std::uintptr_t>(from.data());
+        e.len = static_cast<std::uint32_t>(std::min<std::size_t>(from.size(), most));
+        e.msg_flags = MSG_NOSIGNAL | (call.wants_all ? MSG_WAITALL : 0);
+      },
+      [&] { return sys::send(call.fd(), from.data(), from.size()); });
 }
 
 // MSG_DONTWAIT for a message: a ring that tries a send again goes on where the first attempt had
 // got to, and so sends the rest of a message, or an empty one (Linux 6.18, a full Unix-domain
 // receiver).
 std::int32_t uring_reactor::send_message(io_call& call, const msghdr& message) noexcept {
-  if (call.wait_first)
-    return is_unannounced(message) ? wait_a_while(call) : wait_for(call, POLLOUT);
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_SENDMSG;
-    e.addr = reinterpret_cast<std::uintptr_t>(&message);
-    e.len = 1;
-    e.msg_flags =
-        MSG_NOSIGNAL | (call.wants_all ? MSG_WAITALL : 0) | (call.is_message ? MSG_DONTWAIT : 0);
-  });
-  call.wait_first = result == -EAGAIN;
-  return result;
+  if (call.wait_first && is_unannounced(message)) return wait_a_while(call);
+  return run_or_poll(
+      call, IORING_OP_SENDMSG, POLLOUT,
+      [&](io_uring_sqe& e) {
+        e.addr = reinterpret_cast<std::uintptr_t>(&message);
+        e.len = 1;
+        e.msg_flags = MSG_NOSIGNAL | (call.wants_all ? MSG_WAITALL : 0) |
+                      (call.is_message ? MSG_DONTWAIT : 0);
+      },
+      [&] { return sys::send_message(call.fd(), message); });
 }
 
 std::int32_t uring_reactor::receive_message(io_call& call, msghdr& message, int flags) noexcept {
-  if (call.wait_first) return wait_for(call, POLLIN);
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_RECVMSG;
-    e.addr = reinterpret_cast<std::uintptr_t>(&message);
-    e.len = 1;
-    e.msg_flags = static_cast<std::uint32_t>(flags);
-  });
-  call.wait_first = result == -EAGAIN;
-  return result;
+  return run_or_poll(
+      call, IORING_OP_RECVMSG, POLLIN,
+      [&](io_uring_sqe& e) {
+        e.addr = reinterpret_cast<std::uintptr_t>(&message);
+        e.len = 1;
+        e.msg_flags = static_cast<std::uint32_t>(flags);
+      },
+      [&] { return sys::receive_message(call.fd(), message, flags); });
 }
 
 // The kernel polls by itself, unless the description is O_NONBLOCK and of a kind that it would
 // rather not try (a terminal).
 std::int32_t uring_reactor::read(io_call& call, std::span<std::byte> into) noexcept {
-  if (call.wait_first) return wait_for(call, POLLIN);
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_READ;
-    e.off = current_position;
-    e.addr = reinterpret_cast<std::uintptr_t>(into.data());
-    e.len = static_cast<std::uint32_t>(std::min<std::size_t>(into.size(), most));
-  });
-  call.wait_first = result == -EAGAIN;
-  return result;
+  const bool shared = call.target()->through != medium::pipe;
+  return run_or_poll(
+      call, IORING_OP_READ, POLLIN,
+      [&](io_uring_sqe& e) {
+        e.off = current_position;
+        e.addr = reinterpret_cast<std::uintptr_t>(into.data());
+        e.len = static_cast<std::uint32_t>(std::min<std::size_t>(into.size(), most));
+      },
+      [&] { return sys::read_now(call.fd(), into, shared); });
 }
 
 std::int32_t uring_reactor::write(io_call& call, std::span<const iovec> from) noexcept {
-  if (call.wait_first) return wait_for(call, POLLOUT);
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.off = current_position;
-    if (from.size() == 1) {
-      e.opcode = IORING_OP_WRITE;
-      e.addr = reinterpret_cast<std::uintptr_t>(from.front().iov_base);
-      e.len = static_cast<std::uint32_t>(std::min<std::size_t>(from.front().iov_len, most));
-    } else {
-      e.opcode = IORING_OP_WRITEV;
-      e.addr = reinterpret_cast<std::uintptr_t>(from.data());
-      e.len = static_cast<std::uint32_t>(from.size());
-    }
-  });
-  call.wait_first = result == -EAGAIN;
-  return result;
+  const bool shared = call.target()->through != medium::pipe;
+  const bool one = from.size() == 1;
+  return run_or_poll(
+      call, one ? IORING_OP_WRITE : IORING_OP_WRITEV, POLLOUT,
+      [&](io_uring_sqe& e) {
+        e.off = current_position;
+        e.addr = one ? reinterpret_cast<std::uintptr_t>(from.front().iov_base)
+                     : reinterpret_cast<std::uintptr_t>(from.data());
+        e.len = static_cast<std::uint32_t>(one ? std::min<std::size_t>(from.front().iov_len, most)
+                                               : from.size());
+      },
+      [&] { return sys::write_now(call.fd(), from, shared); });
 }
 
 std::int32_t uring_reactor::accept(io_call& call) noexcept {
-  if (call.wait_first) return wait_for(call, POLLIN);
-  const std::int32_t result = run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_ACCEPT;
-    e.accept_flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
-  });
-  call.wait_first = result == -EAGAIN;
-  return result;
+  return run_or_poll(
+      call, IORING_OP_ACCEPT, POLLIN,
+      [&](io_uring_sqe& e) { e.accept_flags = SOCK_CLOEXEC | SOCK_NONBLOCK; },
+      [&] { return sys::accept(call.fd()); });
 }
 
 std::int32_t uring_reactor::connect(io_call& call, const void* address, std::size_t size) noexcept {
   if (static_cast<const sockaddr*>(address)->sa_family == AF_UNIX)
     return connect_here(call, address, size);
-  return run(call, [&](io_uring_sqe& e) {
-    e.opcode = IORING_OP_CONNECT;
-    e.addr = reinterpret_cast<std::uintptr_t>(address);
-    e.off = size;
-  });
+  return run_or_poll(
+      call, IORING_OP_CONNECT, POLLOUT,
+      [&](io_uring_sqe& e) {
+        e.addr = reinterpret_cast<std::uintptr_t>(address);
+        e.off = size;
+      },
+      [&]() -> std::int32_t {  // asked again when the socket is writable, it says how that went
+        const int result = sys::connect(call.fd(), address, size);
+        return result == -EINPROGRESS || result == -EALREADY ? -EAGAIN : result;
+      });
 }
 
 // Within the machine a connect succeeds or fails at once; while the listener's backlog is full, the
@@ -228,8 +245,9 @@ std::int32_t uring_reactor::wait_a_while(io_call& call) noexcept {
 }
 
 bool uring_reactor::accept_ahead(handle_type listener, accept_queue& queue) noexcept {
-  if (!options_.multishot || !options_.kernel.multishot_accept || !in_flight_.reserve_one())
-    return false;
+  const bool can = options_.multishot && options_.kernel.multishot_accept &&
+                   options_.kernel.has(IORING_OP_ACCEPT);
+  if (!can || !in_flight_.reserve_one()) return false;
   const std::uint64_t number = in_flight_.insert({.repeatedly = &queue});
   io_uring_sqe& entry = prepare();
   entry.opcode = IORING_OP_ACCEPT;

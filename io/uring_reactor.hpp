@@ -79,6 +79,9 @@ class uring_reactor final : public reactor {
 
   template <class Fill>
   std::int32_t run(io_call&, Fill fill) noexcept;
+  template <class Fill, class Attempt>
+  std::int32_t run_or_poll(io_call&, unsigned operation, short ready, Fill fill,
+                           Attempt attempt) noexcept;
   std::int32_t wait_a_while(io_call&) noexcept;
   std::int32_t connect_here(io_call&, const void* address, std::size_t size) noexcept;
   io_uring_sqe& prepare() noexcept;

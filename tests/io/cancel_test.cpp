@@ -60,6 +60,7 @@ TEST_P(cancel_test, a_cancelled_write_tells_how_much_went_out) {
   });
 }
 
+// F47
 TEST_P(cancel_test, cancelled_accepts_and_connects_leave_no_descriptor) {
   on_fiber([] {
     auto listener = tcp_listener::bind(any_port);
@@ -94,8 +95,7 @@ TEST_P(cancel_test, cancelled_accepts_and_connects_leave_no_descriptor) {
   });
 }
 
-TEST_P(cancel_test,
-       a_connect_that_a_full_listener_keeps_waiting_costs_little_and_can_be_cancelled) {
+TEST_P(cancel_test, a_connect_that_waits_for_a_place_costs_little_and_can_be_cancelled) {
   on_fiber([] {
     const auto listener = unix_listener::bind(
         endpoint::parse("unix:@coir-cancel-test-" + std::to_string(::getpid())), {.backlog = 0});
@@ -194,8 +194,8 @@ TEST_P(cancel_test, what_is_still_to_be_submitted_never_meets_the_next_socket_of
   });
 }
 
-// Descriptor numbers are used again at once, so a late completion, or a close that gives the number
-// back too early, would show another pair's tag.
+// F51: descriptor numbers are used again at once, so a late completion, or a close that gives the
+// number back too early, would show another pair's tag.
 TEST_P(cancel_test, a_storm_of_closes_under_readers_never_mixes_streams) {
   on_fiber([] {
     std::atomic<unsigned> wrong{0}, closed{0}, read{0};
@@ -232,6 +232,7 @@ TEST_P(cancel_test, a_storm_of_closes_under_readers_never_mixes_streams) {
   });
 }
 
+// F46
 TEST_P(cancel_test, cancellation_races_with_completion_and_loses_no_byte) {
   on_fiber([] {
     std::atomic<unsigned> values{0}, cancellations{0};

@@ -139,7 +139,7 @@ class ring_test : public ::testing::Test {
   }
 };
 
-// Every fiber has an operation in flight, far more than either queue holds.
+// F43: every fiber has an operation in flight, far more than either queue holds.
 TEST_F(ring_test, full_queues_delay_and_lose_nothing) {
   auto made = make(kind::uring, {.submissions = 4, .completions = 8});
   auto& driver = static_cast<io::uring_reactor&>(*made);
@@ -168,7 +168,7 @@ TEST_F(ring_test, full_queues_delay_and_lose_nothing) {
               seen.enters);
 }
 
-// Ten thousand operations complete while nobody looks, in a ring with room for eight.
+// F44: ten thousand operations complete while nobody looks, in a ring with room for eight.
 TEST_F(ring_test, completions_that_find_no_room_are_fetched_later) {
   auto made = make(kind::uring, {.submissions = 4, .completions = 8});
   auto& driver = static_cast<io::uring_reactor&>(*made);
@@ -196,6 +196,7 @@ TEST_F(ring_test, completions_that_find_no_room_are_fetched_later) {
   std::printf("overflows %lu\n", overflows);
 }
 
+// F45
 TEST_F(ring_test, completions_of_the_dead_are_counted_and_ignored) {
   auto made = make(kind::uring);
   auto& driver = static_cast<io::uring_reactor&>(*made);

@@ -64,6 +64,7 @@ TEST(ladder, a_forced_rung_is_the_one_that_runs) {
   }
 }
 
+// F41
 TEST(ladder, a_refusal_by_seccomp_leads_to_epoll_and_says_why) {
   for (const int error : {EPERM, ENOSYS})
     in_child([error] {
@@ -103,6 +104,7 @@ TEST(ladder, a_forced_rung_that_is_refused_throws_the_cause_and_the_remedy) {
   }
 }
 
+// F41: a ring that is refused when others have been made.
 class later_ring : public ::testing::TestWithParam<int> {
  protected:
   void SetUp() override {

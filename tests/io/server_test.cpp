@@ -151,6 +151,7 @@ TEST_P(server_test, a_handlers_error_ends_its_connection_alone) {
   });
 }
 
+// F58
 TEST_P(server_test, without_descriptors_it_waits_quietly_and_recovers) {
   on_fiber([] {
     std::atomic<int> reports{0};

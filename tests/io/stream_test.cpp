@@ -130,6 +130,7 @@ TEST_P(stream_test, read_exactly_tells_how_much_came_before_the_end) {
   });
 }
 
+// F52
 TEST_P(stream_test, a_second_reader_is_refused_and_the_first_goes_on) {
   on_fiber([] {
     auto [a, b] = tcp_pair();
@@ -147,6 +148,7 @@ TEST_P(stream_test, a_second_reader_is_refused_and_the_first_goes_on) {
   });
 }
 
+// F52
 TEST_P(stream_test, a_second_writer_is_refused) {
   on_fiber([] {
     auto [a, b] = tcp_pair();

@@ -39,7 +39,7 @@ class server_core::connection : public fiber::intrusive_hook {
 
 namespace {
 
-constexpr clock::duration first_pause = 5ms, longest_pause = 1s;
+constexpr clock::duration first_pause = 5ms, longest_pause = 800ms;
 constexpr std::size_t looked_at_once = 32;  // connections, while the lock is held
 
 struct shortage {
@@ -201,8 +201,7 @@ void server_core::state::pause(std::error_code why, shortage& s) {
     if (options.on_shortage)
       options.on_shortage(why);
     else
-      std::fprintf(stderr, "coir: accept: %s; trying again, at least every second\n",
-                   why.message().c_str());
+      std::fprintf(stderr, "coir: accept: %s; trying again every 0.8 s\n", why.message().c_str());
   }
   lock.lock();
   const std::size_t before = ended;

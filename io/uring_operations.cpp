@@ -207,6 +207,7 @@ std::int32_t uring_reactor::connect(io_call& call, const void* address, std::siz
       },
       [&]() -> std::int32_t {  // asked again when the socket is writable, it says how that went
         const int result = sys::connect(call.fd(), address, size);
+        if (result == -EISCONN) return 0;
         return result == -EINPROGRESS || result == -EALREADY ? -EAGAIN : result;
       });
 }

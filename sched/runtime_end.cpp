@@ -5,6 +5,7 @@
 
 #include "fiber_end.hpp"
 #include "fiber_extras.hpp"
+#include "worker_switch.hpp"
 
 namespace coir::sched {
 

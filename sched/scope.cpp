@@ -11,6 +11,7 @@
 
 #include "delivery.hpp"
 #include "fiber_extras.hpp"
+#include "fiber_of.hpp"
 #include "runtime_core.hpp"
 #include "worker.hpp"
 
@@ -136,10 +137,16 @@ void strike(alarm& a, worker& by) noexcept {
 fiber_extras::timeout_alarm::timeout_alarm(fiber_record& f) noexcept
     : alarm(&sched::strike), of(f) {}
 
-void count_scope(int more) noexcept {
-  const worker* w = worker_here();
-  fiber_record* f = w != nullptr ? w->current() : nullptr;
-  if (f != nullptr) f->scopes = static_cast<std::uint16_t>(f->scopes + more);
+open_here::open_here() noexcept {
+  fiber_record* const f = running_fiber();
+  if (f == nullptr) return;
+  on_ = f->id();
+  ++f->scopes;
+}
+
+open_here::~open_here() {
+  fiber_record* const f = running_fiber();
+  if (f != nullptr && f->id() == on_) --f->scopes;
 }
 
 bool on_fiber() noexcept {

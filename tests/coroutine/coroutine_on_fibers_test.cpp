@@ -3,6 +3,7 @@
 #include <coir/coroutine/coroutine.hpp>
 #include <coir/coroutine/generator.hpp>
 #include <coir/sched/cancelled.hpp>
+#include <coir/sched/task_group.hpp>
 #include <coir/sched/timeout.hpp>
 #include <coir/sync/event.hpp>
 #include <coir/sync/mutex.hpp>
@@ -291,6 +292,24 @@ TEST_P(coroutine_on_fibers_test, a_scope_of_the_resumer_may_stay_open_over_a_yie
     });
     shield([&] { EXPECT_EQ(co.resume(), 1); });
     EXPECT_EQ(co.resume(), 2);
+  });
+}
+
+TEST_P(coroutine_on_fibers_test, a_group_that_another_fiber_has_made_may_be_destroyed_in_a_body) {
+  on_fiber([] {
+    auto group = std::make_unique<task_group>();
+    spawn([&] {
+      coroutine<int()> co([&](auto& yield) {
+        group.reset();
+        yield(1);
+        shield([] { this_fiber::yield(); });
+        yield(2);
+      });
+      EXPECT_EQ(co.resume(), 1);
+      EXPECT_EQ(co.resume(), 2);
+    }).get();
+    coroutine<int()> co([](auto& yield) { yield(3); });
+    EXPECT_EQ(co.resume(), 3);
   });
 }
 

@@ -43,12 +43,11 @@ concept range_of_functions =
 // Fibers, one a function, in the order of the functions.
 class team {
  public:
-  team(const char* call, nursery::rule r) : group_(core_of_this_fiber(call), r) { count_scope(+1); }
+  team(const char* call, nursery::rule r) : group_(core_of_this_fiber(call), r) {}
   ~team() {
     group_.cancel();
     group_.join(false);
     for (fiber_record* f : fibers_) release(*f);
-    count_scope(-1);
   }
   team(const team&) = delete;
   team& operator=(const team&) = delete;
@@ -90,6 +89,7 @@ class team {
   }
 
  private:
+  open_here open_;
   nursery group_;
   std::vector<fiber_record*> fibers_;
 };

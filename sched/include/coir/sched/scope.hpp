@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include <coir/sched/clock.hpp>
+#include <coir/sched/fiber_id.hpp>
 
 namespace coir {
 class cancelled;
@@ -36,8 +37,18 @@ struct scope {
 void open_scope(scope&, scope_kind, clock::time_point deadline, const char* call);
 void close_scope(scope&) noexcept;
 
-// Of the running fiber, if one runs: for what is open on it and is no scope here.
-void count_scope(int more) noexcept;
+// What is open on the running fiber and is no scope here: counted as long as it lives. Another
+// fiber may destroy it, whose count is then left alone.
+class open_here {
+ public:
+  open_here() noexcept;
+  ~open_here();
+  open_here(const open_here&) = delete;
+  open_here& operator=(const open_here&) = delete;
+
+ private:
+  fiber_id on_;
+};
 bool on_fiber() noexcept;  // whether the caller runs on a fiber of a runtime
 
 // Takes the scope's origin out of an exception that passes it. True: it was the last one.

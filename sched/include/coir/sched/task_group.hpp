@@ -13,15 +13,13 @@ namespace coir {
 
 // A nursery: no child outlives it, so children may borrow from the stack that it lies on (declare
 // it after what they borrow). Made on a fiber (else std::system_error(operation_not_permitted));
-// the children run in that fiber's runtime.
+// the children run in that fiber's runtime. Another fiber may destroy it.
 class task_group {
  public:
   // at_most: spawn waits for a place while so many live; 0: no limit.
   explicit task_group(std::size_t at_most = 0)
       : inner_(sched::core_of_this_fiber("task_group"), sched::nursery::rule::first_error_ends,
-               at_most) {
-    sched::count_scope(+1);
-  }
+               at_most) {}
   // Not joined: cancels the children and waits for them, whatever is pending on the caller; their
   // errors go to options::on_unhandled, as do those after the first that join threw, unless
   // errors() was asked.
@@ -31,7 +29,6 @@ class task_group {
       inner_.join(false);
     }
     if (!asked_) report_rest();
-    sched::count_scope(-1);
   }
   task_group(const task_group&) = delete;
   task_group& operator=(const task_group&) = delete;
@@ -82,9 +79,7 @@ class task_group {
   }
   explicit task_group(sched::scope& body)
       : inner_(sched::core_of_this_fiber("with_group"), sched::nursery::rule::first_error_ends, 0,
-               &body) {
-    sched::count_scope(+1);
-  }
+               &body) {}
   void end_children() noexcept {
     inner_.cancel();
     inner_.join(false);
@@ -92,6 +87,7 @@ class task_group {
   }
   void report_rest() noexcept { inner_.report_errors(thrown_ ? 1 : 0); }
 
+  sched::open_here open_;
   mutable sched::nursery inner_;
   bool joined_ = false;
   bool thrown_ = false;

@@ -31,6 +31,23 @@ TEST_F(coroutine_death, a_yield_with_a_scope_open_that_the_body_has_opened) {
                message);
 }
 
+TEST_F(coroutine_death, a_yield_in_a_destructor_of_a_body_that_is_being_closed) {
+  struct yields_at_its_end {
+    coroutine<void()>::yield_type& yield;
+    ~yields_at_its_end() { yield(); }
+  };
+  EXPECT_DEATH(
+      {
+        coroutine<void()> co([](auto& yield) {
+          yields_at_its_end last{yield};
+          yield();
+        });
+        co.resume();
+        co.close();
+      },
+      "coroutine_closed");
+}
+
 TEST_F(coroutine_death, destroyed_by_its_own_body_or_by_one_that_it_has_resumed) {
   EXPECT_DEATH(
       {

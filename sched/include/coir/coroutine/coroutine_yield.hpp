@@ -33,9 +33,10 @@ using object_or_none = std::conditional_t<std::is_void_v<T>, no_value, T>;
 // at any depth, in recursion, inside a catch block. Y is what it yields, R what it is resumed with.
 //
 // A yield suspends the body until it is resumed again, by any fiber or thread. Throws
-// coroutine_closed when the coroutine is closed (also from every yield after that), and
-// std::logic_error outside of the coroutine's own body. Stops the process if a timeout, shield,
-// group or guard that the body has opened is alive: it would close under another fiber.
+// coroutine_closed when the coroutine is closed (also from every yield after that, so a destructor
+// in the body must not yield unless it catches that), and std::logic_error outside of the
+// coroutine's own body. Stops the process if a timeout, shield, group or guard that the body has
+// opened is alive: it would close under another fiber.
 template <class Y, class R>
 class coroutine_yield : private sched::coroutine_frame {
   using given = sched::object_or_none<Y>;

@@ -30,6 +30,7 @@ constexpr std::array workloads{
     workload{"deadlines", "what a deadline adds to a wait", &measure_deadlines},
     workload{"sleepers", "a million fibers that sleep up to a second", &measure_sleepers},
     workload{"generator", "values out of a generator, and making one", &measure_generator},
+    workload{"udp_echo", "one UDP socket, 16 messages under way", &measure_udp_echo},
     workload{"stream", "one TCP connection at full speed", &measure_stream},
     workload{"parked", "memory of a million fibers that wait", &measure_parked},
 };

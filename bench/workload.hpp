@@ -61,5 +61,6 @@ bool measure_parked(const settings&);
 bool measure_generator(const settings&);
 bool measure_file_copy(const settings&);
 bool measure_stream(const settings&);
+bool measure_udp_echo(const settings&);
 
 }  // namespace bench

@@ -71,6 +71,7 @@ inline std::unique_ptr<sched::driver_factory> drivers_of(kernel k) {
       for (const unsigned op :
            {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_ACCEPT, IORING_OP_CONNECT})
         lesser.kernel.operations &= ~(std::uint64_t{1} << op);
+      lesser.kernel.files = false;
       return std::make_unique<lesser_rings>(lesser);
     case kernel::uring:
       o.reactor = reactor_kind::uring;

@@ -31,14 +31,25 @@ struct ring_operation {
   const char* site;
 };
 constexpr ring_operation ring_operations[] = {
-    {IORING_OP_NOP, "uring:nop"},         {IORING_OP_RECV, "uring:recv"},
-    {IORING_OP_SEND, "uring:send"},       {IORING_OP_SENDMSG, "uring:sendmsg"},
-    {IORING_OP_RECVMSG, "uring:recvmsg"}, {IORING_OP_ACCEPT, "uring:accept"},
-    {IORING_OP_CONNECT, "uring:connect"}, {IORING_OP_POLL_ADD, "uring:poll"},
-    {IORING_OP_READ, "uring:read"},       {IORING_OP_WRITE, "uring:write"},
-    {IORING_OP_TIMEOUT, "uring:timeout"}, {IORING_OP_ASYNC_CANCEL, "uring:cancel"},
-    {IORING_OP_OPENAT, "uring:openat"},   {IORING_OP_FSYNC, "uring:fsync"},
-    {IORING_OP_SPLICE, "uring:splice"},   {50, "uring:waitid"},
+    {IORING_OP_NOP, "uring:nop"},
+    {IORING_OP_RECV, "uring:recv"},
+    {IORING_OP_SEND, "uring:send"},
+    {IORING_OP_SENDMSG, "uring:sendmsg"},
+    {IORING_OP_RECVMSG, "uring:recvmsg"},
+    {IORING_OP_ACCEPT, "uring:accept"},
+    {IORING_OP_CONNECT, "uring:connect"},
+    {IORING_OP_POLL_ADD, "uring:poll"},
+    {IORING_OP_READ, "uring:read"},
+    {IORING_OP_WRITE, "uring:write"},
+    {IORING_OP_TIMEOUT, "uring:timeout"},
+    {IORING_OP_ASYNC_CANCEL, "uring:cancel"},
+    {IORING_OP_OPENAT, "uring:openat"},
+    {IORING_OP_FSYNC, "uring:fsync"},
+    {IORING_OP_SPLICE, "uring:splice"},
+    {IORING_OP_WRITEV, "uring:writev"},
+    {IORING_OP_STATX, "uring:statx"},
+    {50, "uring:waitid"},
+    {55, "uring:ftruncate"},
 };
 
 // Sites by name; the number of one is where it stands. Under the lock.
@@ -296,6 +307,23 @@ ssize_t sendmsg(int fd, const msghdr* message, int flags) {
     return real(fd, &shorter, flags);
   });
 }
+ssize_t recvmsg(int fd, msghdr* message, int flags) {
+  return ask(&::recvmsg, "recvmsg", fd, message, flags);
+}
+ssize_t read(int fd, void* into, std::size_t size) {
+  static const auto real = next(&::read, "read");
+  return move_bytes("read", size, [&](std::size_t n) { return real(fd, into, n); });
+}
+ssize_t writev(int fd, const iovec* parts, int count) {
+  return ask(&::writev, "writev", fd, parts, count);
+}
+ssize_t preadv2(int fd, const iovec* parts, int count, off_t at, int flags) {
+  return ask(&::preadv2, "preadv64v2", fd, parts, count, at, flags);
+}
+ssize_t pwritev2(int fd, const iovec* parts, int count, off_t at, int flags) {
+  return ask(&::pwritev2, "pwritev64v2", fd, parts, count, at, flags);
+}
+int pipe2(int ends[2], int flags) noexcept { return ask(&::pipe2, "pipe2", ends, flags); }
 ssize_t write(int fd, const void* from, std::size_t size) {
   static const auto real = next(&::write, "write");
   return move_bytes("write", size, [&](std::size_t n) { return real(fd, from, n); });

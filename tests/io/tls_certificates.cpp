@@ -1,5 +1,6 @@
 #include "tls_certificates.hpp"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -25,6 +26,24 @@ using path = std::filesystem::path;
 // takes long to read.
 [[maybe_unused]] const bool store_is_empty =
     ::setenv("SSL_CERT_FILE", "/dev/null", 1) == 0 && ::setenv("SSL_CERT_DIR", "/dev/null", 1) == 0;
+
+// Before OpenSSL's first allocation, or it refuses; then -1 blocks say that nobody counts.
+std::atomic<long> blocks{0};
+const bool counted = CRYPTO_set_mem_functions(
+                         [](std::size_t n, const char*, int) -> void* {
+                           if (n != 0) ++blocks;
+                           return n == 0 ? nullptr : std::malloc(n);
+                         },
+                         [](void* p, std::size_t n, const char*, int) -> void* {
+                           if (p == nullptr && n != 0) ++blocks;
+                           if (p != nullptr && n == 0) --blocks;
+                           if (n != 0) return std::realloc(p, n);
+                           return std::free(p), nullptr;
+                         },
+                         [](void* p, const char*, int) {
+                           if (p != nullptr) --blocks;
+                           std::free(p);
+                         }) == 1;
 
 void must(bool ok, const char* what) {
   if (!ok) throw std::runtime_error(std::string("OpenSSL: ") + what);
@@ -130,6 +149,8 @@ certificate_folder::certificate_folder() {
   self_signed = leaf({.name = "self", .hosts = local, .self_signed = true});
   client = leaf({.name = "client", .hosts = {"DNS:client.test"}});
 }
+
+long openssl_blocks() { return counted ? blocks.load() : -1; }
 
 certificate_folder::~certificate_folder() {
   std::error_code ignored;

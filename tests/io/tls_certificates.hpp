@@ -42,4 +42,7 @@ class certificate_folder {
   std::filesystem::path folder_;
 };
 
+// How many blocks of memory OpenSSL has at the moment.
+long openssl_blocks();
+
 }  // namespace coir::testing

@@ -27,7 +27,8 @@ class tls_context {
   // Verifies servers: a chain to a certificate of the system's store (OpenSSL's; SSL_CERT_FILE and
   // SSL_CERT_DIR name another) or of add_trusted(), and the host's name or address in the
   // certificate's subjectAltName (RFC 9525; the common name is not looked at). Keeps the sessions
-  // that servers offer, and resumes them with the same host.
+  // that servers offer, and resumes them with the same host. Reading the store takes tens of
+  // milliseconds: make one context for many connections.
   static tls_context client();
 
   // PEM files: the certificate with its chain, leaf first, and its key, without a passphrase.

@@ -115,7 +115,8 @@ class tls_stream {
   void shutdown_write(std::error_code&);
 
   // As tcp_stream's. It sends nothing: without shutdown_write() before, the peer gets
-  // connection_aborted.
+  // connection_aborted. Read to the end first: a socket that is closed with something unread, as a
+  // server's session tickets are to a client that only writes, resets the connection.
   void close() noexcept;
   bool is_open() const noexcept;
 

@@ -454,7 +454,7 @@ TEST_P(reader_test, many_lines_arrive_exactly) {
   on_fiber([] {
     auto [a, b] = tcp_pair();
     const int many = sanitized ? 3000 : 30'000;
-    auto sending = spawn([many, &b = b] {
+    auto sending = spawn([&b = b] {
       for (int i = 0; i < many; i += 100) {
         std::string some;
         for (int k = i; k < i + 100; ++k)

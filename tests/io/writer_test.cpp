@@ -189,7 +189,7 @@ TEST_P(writer_test, those_who_wait_go_on_when_the_one_that_sends_is_cancelled) {
     w.write(all);
     std::vector<task<void>> waiting;
     for (int i = 0; i < 4; ++i) {
-      waiting.push_back(spawn([&] { i % 2 == 0 ? w.flush() : w.drain(); }));
+      waiting.push_back(spawn([&, i] { i % 2 == 0 ? w.flush() : w.drain(); }));
       await_parked(waiting.back());
     }
     waiting[0].cancel();  // it sends

@@ -55,7 +55,7 @@ class io_call {
 
   sched::operation::stop stopped_by = sched::operation::stop::none;  // of the last attempt
   bool wants_all = false;   // a short count is no use: the kernel may go on by itself
-  bool is_message = false;  // it goes out whole, or not at all
+  bool is_message = false;  // it moves whole, or not at all
   bool wait_first = false;  // the last attempt said that it would have to wait, and did not
 
  private:

@@ -58,6 +58,7 @@ msghdr departure(iovec& part, const_bytes from, const endpoint& to) noexcept {
 
 // Waits for one. False: `error`.
 bool receive(io_call& call, arrival& into, int flags, datagram& got, std::error_code& error) {
+  call.is_message = true;
   for (;;) {
     const std::int32_t n = call.driver().receive_message(call, into.message(), flags);
     // 0 is an empty message, or what close() makes of a receive.

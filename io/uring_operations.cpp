@@ -89,6 +89,15 @@ void uring_reactor::cancel(std::uint64_t number) noexcept {
 
 // --- operations ---
 
+// A system call that does not wait. Nothing of `this` behind it, unless it says EAGAIN.
+template <class Attempt>
+std::int32_t uring_reactor::at_once(io_call& call, Attempt attempt) noexcept {
+  if (const std::int32_t refused = call.hold(); refused != 0) return refused;
+  const std::int32_t result = attempt();
+  if (result != -EAGAIN) spend();
+  return result;
+}
+
 // An operation that starts when its descriptor is ready. Where the kernel lacks it, it is a system
 // call that does not wait, `attempt`, and a poll in front of the next one. So it is if the kernel
 // says EAGAIN, which it may for a non-blocking descriptor.
@@ -102,9 +111,8 @@ std::int32_t uring_reactor::run_or_poll(io_call& call, unsigned operation, short
       e.opcode = static_cast<std::uint8_t>(operation);
       fill(e);
     });
-  } else if (result = call.hold(); result == 0) {
-    result = attempt();
-    if (result != -EAGAIN) spend();
+  } else {
+    result = at_once(call, attempt);
   }
   call.wait_first = result == -EAGAIN;
   return result;
@@ -133,23 +141,34 @@ std::int32_t uring_reactor::send(io_call& call, std::span<const std::byte> from)
       [&] { return sys::send(call.fd(), from.data(), from.size()); });
 }
 
-// MSG_DONTWAIT for a message: a ring that tries a send again goes on where the first attempt had
-// got to, and so sends the rest of a message, or an empty one (Linux 6.18, a full Unix-domain
-// receiver).
+// A message goes by a system call, which nearly always succeeds, and never by an entry that waits:
+// a ring that tries a send again goes on where the first attempt had got to, and so sends the rest
+// of a message, or an empty one (Linux 6.18, a full Unix-domain receiver).
 std::int32_t uring_reactor::send_message(io_call& call, const msghdr& message) noexcept {
-  if (call.wait_first && is_unannounced(message)) return wait_a_while(call);
+  const auto attempt = [&] { return sys::send_message(call.fd(), message); };
+  if (call.is_message) {
+    if (call.wait_first)
+      return is_unannounced(message) ? wait_a_while(call) : wait_for(call, POLLOUT);
+    const std::int32_t result = at_once(call, attempt);
+    call.wait_first = result == -EAGAIN;
+    return result;
+  }
   return run_or_poll(
       call, IORING_OP_SENDMSG, POLLOUT,
       [&](io_uring_sqe& e) {
         e.addr = reinterpret_cast<std::uintptr_t>(&message);
         e.len = 1;
-        e.msg_flags = MSG_NOSIGNAL | (call.wants_all ? MSG_WAITALL : 0) |
-                      (call.is_message ? MSG_DONTWAIT : 0);
+        e.msg_flags = MSG_NOSIGNAL | (call.wants_all ? MSG_WAITALL : 0);
       },
-      [&] { return sys::send_message(call.fd(), message); });
+      attempt);
 }
 
+// Under load the next message is there, and a system call is cheaper than an entry and a park: it
+// saved a fifth of a UDP echo.
 std::int32_t uring_reactor::receive_message(io_call& call, msghdr& message, int flags) noexcept {
+  const auto attempt = [&] { return sys::receive_message(call.fd(), message, flags); };
+  if (call.is_message && !call.wait_first)
+    if (const std::int32_t result = at_once(call, attempt); result != -EAGAIN) return result;
   return run_or_poll(
       call, IORING_OP_RECVMSG, POLLIN,
       [&](io_uring_sqe& e) {
@@ -157,7 +176,7 @@ std::int32_t uring_reactor::receive_message(io_call& call, msghdr& message, int 
         e.len = 1;
         e.msg_flags = static_cast<std::uint32_t>(flags);
       },
-      [&] { return sys::receive_message(call.fd(), message, flags); });
+      attempt);
 }
 
 // The kernel polls by itself, unless the description is O_NONBLOCK and of a kind that it would

@@ -79,6 +79,8 @@ class uring_reactor final : public reactor {
 
   template <class Fill>
   std::int32_t run(io_call&, Fill fill) noexcept;
+  template <class Attempt>
+  std::int32_t at_once(io_call&, Attempt attempt) noexcept;
   template <class Fill, class Attempt>
   std::int32_t run_or_poll(io_call&, unsigned operation, short ready, Fill fill,
                            Attempt attempt) noexcept;

@@ -42,6 +42,7 @@ class delayed_calls {
   static state& of(delayed_call& c) noexcept { return *c.state_; }
 
   static void begin(delayed_call& c) {
+    is_put_off_no_more(*current_host().running);
     {
       std::lock_guard held(of(c).lock);
       of(c).armed = false;
@@ -71,7 +72,14 @@ class delayed_calls {
   static void drop(state& s) noexcept {
     s.armed = false;
     s.record->attention.fetch_or(cancel_requested);
+    is_put_off_no_more(*s.record);
     wake(*s.record);
+  }
+
+ private:
+  // Its record may be another task's next, which has not waited for its time.
+  static void is_put_off_no_more(waiter& w) noexcept {
+    w.waits_for.store(wait_kind::nothing, std::memory_order_relaxed);
   }
 };
 

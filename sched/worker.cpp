@@ -25,6 +25,12 @@ constexpr std::uint32_t next_uses_limit = 16;
 // that are kept hot. Once a turn it is the oldest all the same.
 constexpr std::size_t many_ready = fiber::stack_cache::limit;
 
+// Not yet started, and not put off: calls of different times keep their order, however many there
+// are.
+bool was_spawned(const fiber_record& f) noexcept {
+  return !f.started && f.waits_for.load(std::memory_order_relaxed) != wait_kind::sleep;
+}
+
 }  // namespace
 
 worker::worker(runtime_core& of, unsigned i, std::unique_ptr<driver> d)
@@ -56,7 +62,7 @@ fiber_record* worker::take_next_locked() noexcept {
     if (next_ != nullptr && (next_uses_ < next_uses_limit || queue_.empty())) {
       f = std::exchange(next_, nullptr);
       ++next_uses_;
-    } else if (queue_.size() > many_ready && next_ == nullptr && !queue_.back()->started &&
+    } else if (queue_.size() > many_ready && next_ == nullptr && was_spawned(*queue_.back()) &&
                !std::exchange(oldest_first_, false)) [[unlikely]] {
       next_uses_ = 0;
       f = queue_.back();

@@ -147,7 +147,8 @@ class resolver {
   }
 
   const int process_;
-  const resolver* const before_;  // of the process that forked this one; for leak checkers
+  [[maybe_unused]] const resolver* const
+      before_;  // of the process that forked this one; for leak checkers
   std::mutex mutex_;
   std::condition_variable work_;
   std::deque<std::shared_ptr<question>> line_;  // under mutex_, as is all that follows

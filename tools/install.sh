@@ -52,12 +52,14 @@ look() {
         need libgtest-dev finds_package gtest
         need boost-context finds_boost_context
         ;;
-      interop) # what examples/interop is built with, and TLS is tried against
+      interop) # what examples/interop is built with, and what tests speak to our servers with
         need libcurl4-openssl-dev finds_package libcurl
         need libhiredis-dev finds_package hiredis
         need libpq-dev finds_package libpq
         need openssl have openssl
         need curl have curl
+        need socat have socat
+        need netcat-openbsd have nc
         ;;
       servers) # what examples/interop speaks to; their packages start services, so nobody gets them unasked
         need redis-server have redis-server

@@ -20,6 +20,16 @@ class signal_test : public runtime_test {
   // What a signal does when no set has it: counted.
   void SetUp() override {
     for (const int s : {SIGUSR1, SIGUSR2}) std::signal(s, [](int) { ++handled_before; });
+    if (fiber::sanitizers::thread) block_here();
+  }
+  // ThreadSanitizer keeps a signal back until its thread makes a call that it knows, and the thread
+  // that waits for a runtime makes none.
+  static void block_here() {
+    sigset_t mine;
+    ::sigemptyset(&mine);
+    ::sigaddset(&mine, SIGUSR1);
+    ::sigaddset(&mine, SIGUSR2);
+    ::pthread_sigmask(SIG_BLOCK, &mine, nullptr);
   }
   void TearDown() override {
     runtime_test::TearDown();
@@ -107,6 +117,7 @@ TEST_P(signal_test, a_plain_thread_may_wait_as_well) {
 }
 
 TEST_P(signal_test, the_last_set_to_go_restores_the_disposition) {
+  if (fiber::sanitizers::thread) GTEST_SKIP() << "no thread would take the signal";
   on_fiber([] {
     handled_before = 0;
     {
@@ -145,6 +156,7 @@ TEST_P(signal_test, signals_that_every_thread_blocks_arrive) {
 TEST_P(signal_test, what_cannot_be_waited_for_is_a_bad_argument) {
   for (const int s : {0, -1, 65, 1000, SIGKILL, SIGSTOP, SIGSEGV, 32})
     EXPECT_THROW((signal_set{SIGUSR1, s}), std::invalid_argument) << s;
+  if (fiber::sanitizers::thread) return;
   handled_before = 0;
   send(SIGUSR1);
   EXPECT_TRUE(eventually([] { return handled_before == 1; })) << "none of it is kept";

@@ -142,7 +142,10 @@ struct local_listener {
     error = next ? std::error_code() : make_error_code(std::errc::operation_canceled);
     return next ? std::move(*next) : unix_stream();
   }
-  void close() { waiting->close(); }
+  void close() {  // whoever has not been accepted meets the end, as with the kernel's
+    waiting->close();
+    while (waiting->try_pop()) {}
+  }
 };
 
 TEST_P(server_clients_test, serves_a_listener_of_the_users) {

@@ -281,7 +281,8 @@ TEST_P(pipe_test, a_fifo_is_a_pipe) {
 TEST_P(pipe_test, a_terminal_gives_lines_and_parks_between_them) {
   on_fiber([] {
     int master = -1, slave = -1;
-    ASSERT_EQ(::openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
+    if (::openpty(&master, &slave, nullptr, nullptr, nullptr) != 0)
+      GTEST_SKIP() << "there are no terminals here";
     const int shared = ::dup(slave);
     auto terminal = pipe_stream::adopt(slave);
     auto keyboard = pipe_stream::adopt(master);

@@ -9,9 +9,6 @@
 #include <string>
 #include <string_view>
 
-#include <sys/signalfd.h>
-#include <unistd.h>
-
 #include <coir/coir.hpp>
 
 using namespace std::chrono_literals;
@@ -72,16 +69,8 @@ void enter(coir::tcp_stream client, int me, room& all) try {
 } catch (const coir::limit_exceeded&) {  // no name at all
 } catch (const std::system_error&) {}
 
-// A descriptor that becomes readable when one of them is pending; they are blocked in every thread.
-int signal_descriptor(std::initializer_list<int> signals) {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int s : signals) sigaddset(&set, s);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  return ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-void serve(const coir::endpoint& where, int signals) {
+void serve(const coir::endpoint& where) {
+  coir::signal_set signals{SIGINT, SIGTERM};
   room all(lines_kept);
   std::atomic<int> numbers{0};
   coir::server server(coir::tcp_listener::bind(where),
@@ -89,7 +78,7 @@ void serve(const coir::endpoint& where, int signals) {
   std::printf("chat: %s\n", to_string(server.listener().local()).c_str());
   std::fflush(stdout);
   auto stopper = coir::spawn([&] {
-    coir::wait_readable(signals);
+    signals.wait();
     server.stop(0s);
   });
   server.serve();
@@ -114,12 +103,10 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\nusage: %s [--listen ADDRESS:PORT]\n", e.what(), argv[0]);
     return 2;
   }
-  const int signals = signal_descriptor({SIGINT, SIGTERM});
   try {
-    coir::run([&] { serve(*where, signals); });
+    coir::run([&] { serve(*where); });
   } catch (const std::exception& e) {
     std::fprintf(stderr, "chat: %s\n", e.what());
     return 1;
   }
-  ::close(signals);
 }

@@ -10,9 +10,6 @@
 #include <string>
 #include <string_view>
 
-#include <sys/signalfd.h>
-#include <unistd.h>
-
 #include <coir/coir.hpp>
 
 using namespace std::chrono_literals;
@@ -64,23 +61,15 @@ void pass_on(coir::tcp_stream client, const coir::endpoint& to) {
   }
 }
 
-// A descriptor that becomes readable when one of them is pending; they are blocked in every thread.
-int signal_descriptor(std::initializer_list<int> signals) {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int s : signals) sigaddset(&set, s);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  return ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-void serve(const arguments& given, int signals) {
+void serve(const arguments& given) {
+  coir::signal_set signals{SIGINT, SIGTERM};
   coir::server server(
       coir::tcp_listener::bind(given.listen),
       [&](coir::tcp_stream client) { pass_on(std::move(client), given.to); }, given.limits);
   std::printf("tcp_proxy: %s\n", to_string(server.listener().local()).c_str());
   std::fflush(stdout);
   auto stopper = coir::spawn([&] {
-    coir::wait_readable(signals);
+    signals.wait();
     server.stop(2s);
   });
   server.serve();
@@ -99,12 +88,10 @@ int main(int argc, char** argv) {
                  e.what(), argv[0]);
     return 2;
   }
-  const int signals = signal_descriptor({SIGINT, SIGTERM});
   try {
-    coir::run([&] { serve(*given, signals); });
+    coir::run([&] { serve(*given); });
   } catch (const std::exception& e) {
     std::fprintf(stderr, "tcp_proxy: %s\n", e.what());
     return 1;
   }
-  ::close(signals);
 }

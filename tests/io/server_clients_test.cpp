@@ -4,24 +4,13 @@
 
 #include <sys/socket.h>
 
-#include "io_fixture.hpp"
+#include "echoing.hpp"
 
 namespace coir::testing {
 namespace {
 
 class server_clients_test : public io_test {};
 INSTANTIATE_TEST_SUITE_P(rungs, server_clients_test, every_rung(), rung_name);
-
-void echo(tcp_stream s) {
-  char buffer[4096];
-  while (const std::size_t n = s.read_some(buffer)) s.write(std::string_view(buffer, n));
-}
-bool echoes(tcp_stream& s) {
-  char buffer[4];
-  s.write("ping");
-  s.read_exactly(buffer);
-  return std::string_view(buffer, 4) == "ping";
-}
 
 // --- slow clients ---
 

@@ -2,7 +2,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-#include "io_fixture.hpp"
+#include "echoing.hpp"
 
 namespace coir::testing {
 namespace {
@@ -10,16 +10,6 @@ namespace {
 class server_test : public io_test {};
 INSTANTIATE_TEST_SUITE_P(rungs, server_test, every_rung(), rung_name);
 
-void echo(tcp_stream s) {
-  char buffer[4096];
-  while (const std::size_t n = s.read_some(buffer)) s.write(std::string_view(buffer, n));
-}
-bool echoes(tcp_stream& s) {
-  char buffer[4];
-  s.write("ping");
-  s.read_exactly(buffer);
-  return std::string_view(buffer, 4) == "ping";
-}
 double cpu_seconds() {
   rusage u{};
   ::getrusage(RUSAGE_SELF, &u);

@@ -13,7 +13,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <coir/sched/signals_blocked.hpp>
 #include "child.hpp"
+
 #include "system_calls.hpp"
 
 namespace coir::io {
@@ -35,16 +37,13 @@ class reaper {
  private:
   void start_locked() {
     bell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    sigset_t all, before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, &before);
+    const sched::signals_blocked inherited;
     try {
       std::thread([this] { main(); }).detach();
       running_ = true;
     } catch (const std::system_error&) {
       sys::close(bell_);
     }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   void main() noexcept {

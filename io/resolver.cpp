@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <coir/io/resolve.hpp>
+#include <coir/sched/signals_blocked.hpp>
 
 #include "system_calls.hpp"
 
@@ -113,18 +114,9 @@ class resolver {
 
  private:
   void start_thread_locked() {
-    // Signals are the main program's, as on the workers.
-    sigset_t all, before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, &before);
-    try {
-      std::thread([this] { thread_main(); }).detach();
-      ++threads_;
-    } catch (...) {
-      ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-      throw;
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    const sched::signals_blocked inherited;
+    std::thread([this] { thread_main(); }).detach();
+    ++threads_;
   }
 
   void thread_main() noexcept {

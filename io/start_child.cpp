@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <coir/sched/signals_blocked.hpp>
+
 #include "system_calls.hpp"
 
 namespace coir::io {
@@ -209,15 +211,14 @@ child_plan::child_plan(const std::vector<std::string>& argv, const process_optio
 [[gnu::noinline]] started_child start_child(child_plan& plan) noexcept {
   const std::unique_ptr<std::byte[]> stack(new (std::nothrow) std::byte[stack_size]);
   if (stack == nullptr) return {-ENOMEM, -1};
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_BLOCK, &all, &before);
   started_child made;
-  const clone_function clone_it = under_thread_sanitizer ? &__clone : &::clone;
-  made.pid = clone_it(&child_main, stack.get() + stack_size,
-                      CLONE_VM | CLONE_VFORK | with_pidfd | SIGCHLD, &plan, &made.pidfd);
-  if (made.pid < 0) made.pid = -errno;
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  {
+    const sched::signals_blocked until_it_runs;
+    const clone_function clone_it = under_thread_sanitizer ? &__clone : &::clone;
+    made.pid = clone_it(&child_main, stack.get() + stack_size,
+                        CLONE_VM | CLONE_VFORK | with_pidfd | SIGCHLD, &plan, &made.pidfd);
+    if (made.pid < 0) made.pid = -errno;
+  }
   if (made.pid > 0 && plan.error != 0) {
     siginfo_t how{};
     while (::waitid(by_pidfd, static_cast<id_t>(made.pidfd), &how, WEXITED) < 0 && errno == EINTR) {

@@ -11,6 +11,7 @@
 
 #include <coir/sched/cancellation.hpp>
 #include <coir/sched/host.hpp>
+#include <coir/sched/signals_blocked.hpp>
 #include <coir/sched/task.hpp>
 #include <coir/sync/offload_async.hpp>
 
@@ -86,18 +87,9 @@ void offload_pool::drop_queued() noexcept {
 }
 
 void offload_pool::start_thread_locked() {
-  // Signals are the main program's, as on the workers.
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_BLOCK, &all, &before);
-  try {
-    std::thread([this] { thread_main(); }).detach();
-    ++threads_;
-  } catch (...) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const signals_blocked inherited;
+  std::thread([this] { thread_main(); }).detach();
+  ++threads_;
 }
 
 void offload_pool::thread_main() noexcept {

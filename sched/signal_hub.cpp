@@ -13,6 +13,7 @@
 #include <semaphore.h>
 #include <signal.h>
 
+#include <coir/sched/signals_blocked.hpp>
 #include <coir/sched/task_handle.hpp>
 
 namespace coir::sched {
@@ -117,17 +118,9 @@ class hub {
 
   void start_locked() {
     if (running_) return;
-    sigset_t all, before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, &before);
-    try {
-      std::thread([this] { main(); }).detach();
-      running_ = true;
-    } catch (...) {
-      ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-      throw;
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    const signals_blocked inherited;
+    std::thread([this] { main(); }).detach();
+    running_ = true;
   }
 
   void main() noexcept {

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "handle_passing.hpp"
+#include "socket_pair.hpp"
 #include "system_calls.hpp"
 
 namespace coir {
@@ -22,20 +23,9 @@ unix_stream unix_stream::connect(const endpoint& to) {
 unix_stream unix_stream::adopt(handle_type fd) { return unix_stream(io::adopt(fd)); }
 
 std::pair<unix_stream, unix_stream> unix_stream::pair(std::error_code& error) {
-  int fds[2];
-  if (const int result = io::sys::socket_pair(AF_UNIX, SOCK_STREAM, fds); result < 0) {
-    error.assign(-result, std::system_category());
-    return {};
-  }
-  error.clear();
-  io::handle first;
-  try {
-    first = io::handle(fds[0]);
-  } catch (...) {
-    io::sys::close(fds[1]);
-    throw;
-  }
-  return {unix_stream(std::move(first)), unix_stream(io::handle(fds[1]))};
+  auto [one, other] = io::socket_pair(SOCK_STREAM, error);
+  if (error) return {};
+  return {unix_stream(std::move(one)), unix_stream(std::move(other))};
 }
 std::pair<unix_stream, unix_stream> unix_stream::pair() {
   std::error_code error;

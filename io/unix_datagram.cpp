@@ -4,6 +4,7 @@
 
 #include "addresses.hpp"
 #include "io_call.hpp"
+#include "socket_pair.hpp"
 #include "system_calls.hpp"
 
 namespace coir {
@@ -60,19 +61,9 @@ unix_datagram unix_datagram::bind() {
 
 std::pair<unix_datagram, unix_datagram> unix_datagram::pair(std::error_code& error) {
   if (!is_permitted(error)) return {};
-  int fds[2];
-  if (const int result = io::sys::socket_pair(AF_UNIX, SOCK_DGRAM, fds); result < 0) {
-    error.assign(-result, std::system_category());
-    return {};
-  }
-  io::handle first;
-  try {
-    first = io::handle(fds[0]);
-  } catch (...) {
-    io::sys::close(fds[1]);
-    throw;
-  }
-  return {unix_datagram(std::move(first)), unix_datagram(io::handle(fds[1]))};
+  auto [one, other] = io::socket_pair(SOCK_DGRAM, error);
+  if (error) return {};
+  return {unix_datagram(std::move(one)), unix_datagram(std::move(other))};
 }
 std::pair<unix_datagram, unix_datagram> unix_datagram::pair() {
   std::error_code error;

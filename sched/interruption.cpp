@@ -42,11 +42,14 @@ class interruption::watcher final : public signal_subscriber {
   }
 
   void follow(fiber_record* f) noexcept {
+    bool late = false;  // the signal came first: whoever heard it found nobody to tell
     {
       const signal_hub_lock held;
       follows_ = f;
+      late = f != nullptr && came();
+      told_ = told_ || late;
     }
-    if (f != nullptr && came()) cancel(*f, "signal");
+    if (late) cancel(*f, "signal");
   }
 
   bool came() const noexcept { return came_.load(std::memory_order_relaxed); }

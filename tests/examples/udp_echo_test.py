@@ -50,8 +50,10 @@ class Running:
 
 
 class UdpEchoTest(unittest.TestCase):
-    def exchange(self, server, family=socket.AF_INET):
-        peers = [server.client(family) for _ in range(5)]
+    def peers(self, server, family=socket.AF_INET):
+        return [server.client(family) for _ in range(5)]
+
+    def exchange(self, peers):
         for data in (b'x', b'', os.urandom(1400)):
             for number, peer in enumerate(peers):
                 peer.send(data + str(number).encode())
@@ -69,24 +71,24 @@ class UdpEchoTest(unittest.TestCase):
     def test_it_says_where_it_listens_and_echoes_there(self):
         for how in (signal.SIGTERM, signal.SIGINT):
             with Running() as server:
-                self.exchange(server)
+                self.exchange(self.peers(server))
                 self.assertEqual(server.end(how), (0, 'udp_echo: stopped\n', ''))
 
     def test_other_families_echo_too(self):
         if socket.has_ipv6:
             with Running('[::1]:0') as server:
-                self.exchange(server, socket.AF_INET6)
+                self.exchange(self.peers(server, socket.AF_INET6))
         with tempfile.TemporaryDirectory() as folder:
             path = folder + '/echo.sock'
             with Running('unix:' + path) as server:
-                self.exchange(server, socket.AF_UNIX)
+                self.exchange(self.peers(server, socket.AF_UNIX))
                 nameless = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 nameless.sendto(b'nobody can answer this', path)
                 nameless.close()
                 gone = server.client(socket.AF_UNIX)
                 gone.send(b'nor this')
                 gone.close()
-                self.exchange(server, socket.AF_UNIX)
+                self.exchange(self.peers(server, socket.AF_UNIX))
                 self.assertEqual(server.end(), (0, 'udp_echo: stopped\n', ''))
             self.assertEqual(os.listdir(folder), [], 'the socket file is left')
 
@@ -109,10 +111,11 @@ class UdpEchoTest(unittest.TestCase):
 
     def test_a_client_that_goes_before_its_answer_harms_nobody(self):
         with Running() as server:
+            peers = self.peers(server)  # before the others, so that none of these has the port of one that has gone
             for _ in range(100):
                 with server.client() as peer:
                     peer.send(b'no answer is awaited')
-            self.exchange(server)
+            self.exchange(peers)
 
     def test_bad_input_is_named(self):
         for said, status, arguments in (('--listen takes a value', 2, ['--listen']),

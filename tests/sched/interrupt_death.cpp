@@ -7,6 +7,7 @@
 #include <coir/sched/cancelled.hpp>
 #include <coir/sched/signal_set.hpp>
 #include <coir/sched/timeout.hpp>
+#include <coir/sync/event.hpp>
 
 #include "runtime_fixture.hpp"
 
@@ -27,7 +28,9 @@ void cancelled_main() {
   bool unwound = false, others = false;
   try {
     run(interruptible(), [&] {
+      event begun;  // one that has not would end without having run
       auto child = spawn([&] {
+        begun.set();
         try {
           this_fiber::sleep_for(1h);
         } catch (const cancelled&) {
@@ -35,6 +38,7 @@ void cancelled_main() {
           throw;
         }
       });
+      begun.wait();
       interrupt();
       try {
         this_fiber::sleep_for(1h);

@@ -94,6 +94,9 @@ struct operation {
   // Of the errors that a call otherwise has to tell.
   std::function<bool(int error)> absorbs = [](int) { return false; };
   bool of_messages = false;  // which are whole: no short counts
+  // It closes what a call of its own still waits at. That call says that it was closed, whatever
+  // else was struck there by then.
+  bool closes_under_a_call = false;
 };
 constexpr auto absorbs_nothing = [](int) { return false; };
 
@@ -211,7 +214,7 @@ const std::vector<operation>& operations() {
            if (!error) error = of_client;
          });
        },
-       is_shortage},
+       is_shortage, false, true},
       {"datagrams",
        [](calls& c) {
          const auto socket = [&] {
@@ -454,6 +457,7 @@ class fault_sweep : public ::testing::TestWithParam<kernel_setting> {
     return {1, struck, c.told()};
   }
   static void check(const operation& op, const fault& f, unsigned struck, unsigned told) {
+    if (op.closes_under_a_call && told == 0 && struck_who_was_closed(f)) return;
     const bool transient = f.error == EINTR || f.error == EAGAIN;
     if (!is_one_of(f.site, moving) && !is_one_of(f.site, waiting)) return;
     if (transient) {
@@ -461,6 +465,15 @@ class fault_sweep : public ::testing::TestWithParam<kernel_setting> {
     } else if (f.error > 0 && struck != 0 && !op.absorbs(f.error)) {
       EXPECT_EQ(told, 1U);
     }
+  }
+
+  // The last call of all at the site: an error that was swallowed would have been followed by
+  // another try. With several workers a call may be struck, and closed, before others that do not
+  // know of it have begun theirs.
+  static bool struck_who_was_closed(const fault& f) {
+    const auto counted = faults::counted();
+    const auto calls = counted.find(f.site);
+    return calls == counted.end() || calls->second <= f.after + 1 || GetParam().workers > 1;
   }
 
   std::unique_ptr<runtime> runtime_;

@@ -2,14 +2,12 @@
 // not read misses lines, and is told so; it holds up nobody.
 //   chat --listen 127.0.0.1:7000        and then, in some terminals: nc 127.0.0.1 7000
 #include <atomic>
-#include <csignal>
-#include <cstdio>
-#include <optional>
-#include <stdexcept>
 #include <string>
-#include <string_view>
 
 #include <coir/coir.hpp>
+
+#include "common/command_line.hpp"
+#include "common/serve.hpp"
 
 using namespace std::chrono_literals;
 
@@ -70,43 +68,18 @@ void enter(coir::tcp_stream client, int me, room& all) try {
 } catch (const std::system_error&) {}
 
 void serve(const coir::endpoint& where) {
-  coir::signal_set signals{SIGINT, SIGTERM};
   room all(lines_kept);
   std::atomic<int> numbers{0};
   coir::server server(coir::tcp_listener::bind(where),
                       [&](coir::tcp_stream client) { enter(std::move(client), ++numbers, all); });
-  std::printf("chat: %s\n", to_string(server.listener().local()).c_str());
-  std::fflush(stdout);
-  auto stopper = coir::spawn([&] {
-    signals.wait();
-    server.stop(0s);
-  });
-  server.serve();
-  stopper.get();
-  std::puts("chat: closed");
-}
-
-coir::endpoint parse(int argc, char** argv) {
-  if (argc == 1) return coir::endpoint::parse("127.0.0.1:7000");
-  if (argc != 3 || std::string_view(argv[1]) != "--listen")
-    throw std::invalid_argument("--listen takes a value, and is the only option");
-  return coir::endpoint::parse(argv[2]);
+  examples::serve_until_signal(server, {.name = "chat", .grace = 0s, .last = "closed"});
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::optional<coir::endpoint> where;
-  try {
-    where = parse(argc, argv);
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "%s\nusage: %s [--listen ADDRESS:PORT]\n", e.what(), argv[0]);
-    return 2;
-  }
-  try {
-    coir::run([&] { serve(*where); });
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "chat: %s\n", e.what());
-    return 1;
-  }
+  auto listen = coir::endpoint::parse("127.0.0.1:7000");
+  examples::command_line line("chat", "is a room: what one says, all others hear.");
+  line.option("--listen", "ADDRESS:PORT", "where guests connect", listen);
+  return line.run(argc, argv, [&] { serve(listen); });
 }

@@ -3,11 +3,11 @@
 //   udp_echo --listen unix:/tmp/udp_echo.sock
 #include <csignal>
 #include <cstdio>
-#include <optional>
-#include <stdexcept>
-#include <string_view>
+#include <vector>
 
 #include <coir/coir.hpp>
+
+#include "common/command_line.hpp"
 
 namespace {
 
@@ -42,32 +42,16 @@ void serve(const coir::endpoint& where) {
   std::puts("udp_echo: stopped");
 }
 
-coir::endpoint parse(int argc, char** argv) {
-  if (argc == 1) return coir::endpoint::parse("127.0.0.1:7777");
-  if (argc != 3 || std::string_view(argv[1]) != "--listen")
-    throw std::invalid_argument("--listen takes a value, and is the only option");
-  return coir::endpoint::parse(argv[2]);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::optional<coir::endpoint> where;
-  try {
-    where = parse(argc, argv);
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "%s\nusage: %s [--listen ADDRESS:PORT|unix:PATH]\n", e.what(), argv[0]);
-    return 2;
-  }
-  try {
-    coir::run([&] {
-      if (where->kind() == coir::endpoint::family::unix_domain)
-        serve<coir::unix_datagram>(*where);
-      else
-        serve<coir::udp_socket>(*where);
-    });
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "udp_echo: %s\n", e.what());
-    return 1;
-  }
+  auto listen = coir::endpoint::parse("127.0.0.1:7777");
+  examples::command_line line("udp_echo", "sends each datagram back to who sent it.");
+  line.option("--listen", "ADDRESS:PORT|unix:PATH", "where datagrams come", listen);
+  return line.run(argc, argv, [&] {
+    if (listen.kind() == coir::endpoint::family::unix_domain)
+      serve<coir::unix_datagram>(listen);
+    else
+      serve<coir::udp_socket>(listen);
+  });
 }

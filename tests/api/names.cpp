@@ -20,6 +20,12 @@ using namespace std::chrono_literals;
 
 namespace {
 
+// Which coir it is.
+#if COIR_VERSION < 10000 * COIR_VERSION_MAJOR + 100 * COIR_VERSION_MINOR + COIR_VERSION_PATCH
+#error COIR_VERSION is wrong
+#endif
+bool which() { return coir::library_version() == coir::version; }
+
 // Where code runs.
 int running() {
   int n = coir::run([] { return 1; });
@@ -462,6 +468,7 @@ int encrypted() { return 0; }
 int main(int argc, char**) {
   // Never true; the compiler does not know.
   if (argc < 0)
-    return running() + tasks() + this_fiber() + synchronisation() + more_synchronisation() +
-           values_between() + coroutines() + channels() + streams() + datagrams() + encrypted();
+    return which() + running() + tasks() + this_fiber() + synchronisation() +
+           more_synchronisation() + values_between() + coroutines() + channels() + streams() +
+           datagrams() + encrypted();
 }

@@ -69,3 +69,4 @@
 #include <coir/sync/shared_mutex.hpp>
 #include <coir/sync/watch.hpp>
 #include <coir/sync/work_queue.hpp>
+#include <coir/version.hpp>

@@ -6,7 +6,9 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <ranges>
 #include <stdexcept>
+#include <string>
 
 #include "runtime_fixture.hpp"
 
@@ -43,6 +45,27 @@ TEST_P(gather_test, gives_all_values_in_order) {
     for (int i = 0; i < 50; ++i) EXPECT_EQ(all[static_cast<std::size_t>(i)], i);
     EXPECT_TRUE(gather(std::vector<std::function<int()>>{}).empty());
     EXPECT_EQ(std::tuple_size_v<decltype(gather())>, 0U);
+  });
+}
+
+TEST_P(gather_test, a_range_may_make_its_functions_as_it_is_walked) {
+  on_fiber([] {
+    const auto made = std::views::iota(0, 20) | std::views::transform([](int i) {
+                        return [i, text = std::string(100, static_cast<char>('a' + i))] {
+                          this_fiber::yield();
+                          return text + std::to_string(i);
+                        };
+                      });
+    const auto expected = [](int i) {
+      return std::string(100, static_cast<char>('a' + i)) + std::to_string(i);
+    };
+    const std::vector<std::string> all = gather(made);
+    const auto settled = settle(made);
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_EQ(all[static_cast<std::size_t>(i)], expected(i));
+      EXPECT_EQ(settled[static_cast<std::size_t>(i)].value(), expected(i));
+    }
+    EXPECT_EQ(race(made).size() / 100, 1U);
   });
 }
 

@@ -1,5 +1,11 @@
 // What a task takes and gives: arguments as std::thread's, results of every kind, functions of
 // every size.
+#include <coir/sched/big_stack.hpp>
+#include <coir/sched/gather.hpp>
+#include <coir/sched/offload.hpp>
+#include <coir/sched/task_group.hpp>
+#include <coir/sched/timeout.hpp>
+
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -68,6 +74,34 @@ TEST_P(task_values, results_may_be_void_references_or_move_only) {
     EXPECT_EQ(&rr, &target);
     std::unique_ptr<int> p = spawn([] { return std::make_unique<int>(9); }).get();
     EXPECT_EQ(*p, 9);
+  });
+}
+
+// "A bare auto returns what F returns."
+TEST_P(task_values, what_calls_a_function_returns_its_references_as_they_are) {
+  static int here = 0;
+  const auto f = []() -> int& { return here; };
+  const auto in_group = [](task_group&) -> int& { return here; };
+  const auto moved = []() -> int&& { return std::move(here); };
+  static_assert(std::is_same_v<decltype(run(f)), int&>);
+  static_assert(std::is_same_v<decltype(run(options(), f)), int&>);
+  static_assert(
+      std::is_same_v<decltype(with_group([](task_group&) -> int&& { return std::move(here); })),
+                     int&&>);
+  static_assert(std::is_same_v<decltype(with_timeout(1h, moved)), int&&>);
+  static_assert(std::is_same_v<decltype(shield([] { return 1; })), int>);
+  EXPECT_EQ(&rt().block_on(f), &here);
+  rt().block_on([&] {
+    EXPECT_EQ(&with_timeout(1h, f), &here);
+    EXPECT_EQ(&with_deadline(clock::now() + 1h, [](timeout_scope&) -> int& { return here; }),
+              &here);
+    EXPECT_EQ(&shield(f), &here);
+    EXPECT_EQ(&with_group(in_group), &here);
+    EXPECT_EQ(&offload(f), &here);
+    EXPECT_EQ(&on_big_stack(1 << 20, f), &here);
+    std::vector<int& (*)()> functions(2, f);
+    EXPECT_EQ(&race(functions), &here);
+    EXPECT_EQ(*with_group([](task_group&) { return std::make_unique<int>(7); }), 7);
   });
 }
 

@@ -16,7 +16,7 @@ void run_on_stack(std::size_t bytes, void (*call)(void*) noexcept, void* of);
 // std::system_error(not_enough_memory) if there is no such stack, std::invalid_argument if there
 // can be none.
 template <class F>
-auto on_big_stack(std::size_t bytes, F&& f) {
+decltype(auto) on_big_stack(std::size_t bytes, F&& f) {
   sched::kept_call<F> call(f);
   sched::run_on_stack(
       bytes, [](void* c) noexcept { static_cast<sched::kept_call<F>*>(c)->make(); }, &call);

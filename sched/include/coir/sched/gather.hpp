@@ -1,6 +1,7 @@
 // Several functions at once: gather, settle and race. Each runs its functions in fibers of their
 // own, returns when all of them have ended, and takes either the functions one by one or one range
-// of them. The functions are called where they are, not moved, and may borrow from the caller.
+// of them. The functions are called where they are, not moved (but for those that a range makes as
+// it is walked), and may borrow from the caller.
 // Fibers only: else std::system_error(operation_not_permitted). If the caller is cancelled, they
 // are cancelled and waited for.
 #pragma once
@@ -56,10 +57,13 @@ class team {
   // f lives longer. It is not called if what was started before has ended the team already.
   template <class F>
   void start(F&& f) {
+    start_own([&f]() -> decltype(auto) { return std::invoke(std::forward<F>(f)); });
+  }
+  template <class F>
+  void start_own(F f) {
     if (fibers_.size() == fibers_.capacity()) reserve(2 * fibers_.size() + 8);  // or throws, now
     try {
-      fibers_.push_back(&group_.start(
-          nullptr, [&f]() -> decltype(auto) { return std::invoke(std::forward<F>(f)); }));
+      fibers_.push_back(&group_.start(nullptr, std::move(f)));
     } catch (const cancelled& c) {
       if (c.fiber() != fiber_id{}) throw;  // the caller's own
     }
@@ -109,7 +113,11 @@ auto results_of(team& t, std::index_sequence<I...>) {
 template <class R>
 void start_all(team& t, R&& functions) {
   if constexpr (std::ranges::sized_range<R>) t.reserve(std::ranges::size(functions));
-  for (auto&& f : functions) t.start(f);
+  for (auto&& f : functions)
+    if constexpr (std::is_reference_v<std::ranges::range_reference_t<R>>)
+      t.start(f);
+    else  // the range makes them as it is walked: this one goes with its turn
+      t.start_own(std::move(f));
 }
 
 }  // namespace sched
@@ -184,7 +192,7 @@ requires(sizeof...(F) > 0 && (std::invocable<F> && ...)) auto race(F&&... functi
 }
 
 template <sched::range_of_functions R>
-auto race(R&& functions) {
+decltype(auto) race(R&& functions) {
   using value = sched::result_of_call<std::ranges::range_reference_t<R>>;
   sched::team t("race", sched::nursery::rule::first_value_ends);
   sched::start_all(t, functions);

@@ -45,7 +45,7 @@ void run_offloaded(awaited_job&);
 // f is on no fiber: its blocking calls block that thread. It sees the caller's context_vars. Fibers
 // only: else std::system_error(operation_not_permitted).
 template <class F>
-auto offload(F&& f) {
+decltype(auto) offload(F&& f) {
   struct job : sched::awaited_job {
     explicit job(std::remove_reference_t<F>& g) noexcept : awaited_job(&job::run_it), call(g) {}
     static void run_it(sched::offload_job& j) noexcept {

@@ -69,7 +69,7 @@ class runtime {
   // Runs f as a fiber and blocks the calling thread until it has ended; its result, or what it
   // threw. Plain threads only, any number of times and at once: on a fiber std::logic_error.
   template <class F>
-  auto block_on(F&& f) {
+  decltype(auto) block_on(F&& f) {
     sched::refuse_on_fiber("block_on");
     return spawn(std::forward<F>(f)).get();
   }
@@ -101,7 +101,7 @@ class runtime {
 // fiber has been cancelled and has ended. With options::cancel_on_interrupt it throws
 // coir::interrupted if SIGINT has ended main. Plain threads only.
 template <class F>
-auto run(options o, F&& main) {
+decltype(auto) run(options o, F&& main) {
   sched::refuse_on_fiber("run");
   sched::interruption interrupt(o.cancel_on_interrupt);
   runtime r(std::move(o));
@@ -119,7 +119,7 @@ auto run(options o, F&& main) {
 }
 
 template <class F>
-auto run(F&& main) {
+decltype(auto) run(F&& main) {
   return run(options::from_environment(), std::forward<F>(main));
 }
 

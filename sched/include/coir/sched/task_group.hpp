@@ -71,7 +71,7 @@ class task_group {
 
  private:
   template <class F>
-  friend auto with_group(F&&);
+  friend decltype(auto) with_group(F&&);
   template <class F, class... A>
   auto start(spawn_options* o, F&& f, A&&... arguments) {
     using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>;
@@ -98,7 +98,7 @@ class task_group {
 // its error is then the result. If the body throws, the children are cancelled and waited for, and
 // its error goes on. Other errors go to options::on_unhandled.
 template <class F>
-auto with_group(F&& body) {
+decltype(auto) with_group(F&& body) {
   struct opened {
     opened() { sched::open_scope(inner, sched::scope_kind::group, sched::never, "with_group"); }
     ~opened() { sched::close_scope(inner); }
@@ -126,7 +126,10 @@ auto with_group(F&& body) {
   } else {
     decltype(auto) result = run();
     group.join();
-    return result;
+    if constexpr (std::is_reference_v<decltype(result)>)
+      return static_cast<decltype(result)>(result);
+    else
+      return result;
   }
 }
 

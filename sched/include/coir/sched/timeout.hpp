@@ -34,7 +34,8 @@ class timeout_scope {
 
  private:
   template <class Duration, class F>
-  friend auto with_deadline(std::chrono::time_point<std::chrono::steady_clock, Duration>, F&&);
+  friend decltype(auto) with_deadline(std::chrono::time_point<std::chrono::steady_clock, Duration>,
+                                      F&&);
 
   explicit timeout_scope(clock::time_point deadline) {
     sched::open_scope(inner_, sched::scope_kind::timeout, deadline, "with_timeout");
@@ -50,7 +51,8 @@ class timeout_scope {
 // Nests: the earliest deadline wins. A deadline in the past strikes at the first blocking call.
 // Fibers only: on a plain thread std::system_error(operation_not_permitted).
 template <class Duration, class F>
-auto with_deadline(std::chrono::time_point<std::chrono::steady_clock, Duration> t, F&& f) {
+decltype(auto) with_deadline(std::chrono::time_point<std::chrono::steady_clock, Duration> t,
+                             F&& f) {
   timeout_scope scope(sched::deadline_at(t));
   try {
     if constexpr (std::is_invocable_v<F, timeout_scope&>)
@@ -65,7 +67,7 @@ auto with_deadline(std::chrono::time_point<std::chrono::steady_clock, Duration> 
 
 // asyncio.timeout: the same, for the time from now on.
 template <class Rep, class Period, class F>
-auto with_timeout(std::chrono::duration<Rep, Period> d, F&& f) {
+decltype(auto) with_timeout(std::chrono::duration<Rep, Period> d, F&& f) {
   return with_deadline(sched::deadline_after(d), std::forward<F>(f));
 }
 
@@ -73,7 +75,7 @@ auto with_timeout(std::chrono::duration<Rep, Period> d, F&& f) {
 // f has returned, and comes at the next blocking call. Timeouts and groups that f opens work. On a
 // plain thread, which nobody cancels, calls f.
 template <class F>
-auto shield(F&& f) {
+decltype(auto) shield(F&& f) {
   struct opened {
     opened() : on_fiber(sched::on_fiber()) {
       if (on_fiber) sched::open_scope(inner, sched::scope_kind::shield, sched::never, "shield");

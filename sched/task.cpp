@@ -57,12 +57,12 @@ void rethrow(fiber_record& f) {
 }
 
 std::exception_ptr error_of(fiber_record& f) {
-  auto& error = *reinterpret_cast<std::exception_ptr*>(f.payload());
+  const auto& error = *reinterpret_cast<std::exception_ptr*>(f.payload());
   f.error_seen.store(true, std::memory_order_relaxed);
   if (f.ending.load(std::memory_order_relaxed) == task_ending::abandoned)
     return std::make_exception_ptr(std::future_error(std::future_errc::broken_promise));
   if (error == nullptr && f.ending.load(std::memory_order_relaxed) == task_ending::cancelled)
-    error = std::make_exception_ptr(cancelled(f.id()));  // it never ran
+    return std::make_exception_ptr(cancelled(f.id()));  // it never ran; others may ask, too
   return error;
 }
 

@@ -6,6 +6,7 @@
 #include <coir/sync/event.hpp>
 #include <coir/sync/mutex.hpp>
 
+#include <array>
 #include <functional>
 #include <mutex>
 
@@ -210,6 +211,59 @@ TEST_P(cancel_race, a_join) {
       },
       [&](cell& c, dice&) { children[c.number].child->wait(); }, [](cell& c, dice&) { c.e.set(); },
       [&](cell& c, bool) { EXPECT_EQ(children[c.number].child->get(), 6); });
+}
+
+// Copies of a task_ref are handles of their own, as a shared_future's are: used at the same time by
+// two threads, one of them gets the value, and each may ask how it ended.
+TEST(task_ref_race, one_copy_gets_the_value_and_each_the_error) {
+  auto r = make_runtime(1);  // where what is cancelled at once has not started
+  std::array<std::uint64_t, 2> won{};
+  task_ref<std::unique_ptr<int>> value;
+  task_ref<void> dropped;
+  std::atomic<int> begun{0}, ended{0};
+  std::atomic<bool> over{false};
+  const auto rival = [&](std::uint32_t me) {
+    dice random(me * 7 + 1);
+    for (int round = 1;; ++round) {
+      for (; begun != round; std::this_thread::yield())
+        if (over) return;
+      auto mine = value;
+      auto gone = dropped;
+      if (random(2) == 0) std::this_thread::yield();  // on one processor the first would always win
+      random.spin(200);
+      try {
+        EXPECT_EQ(*mine.get(), 3);
+        ++won[me];
+      } catch (const std::future_error&) {}
+      EXPECT_NE(gone.error(), nullptr);
+      EXPECT_NE(gone.error(), nullptr);
+      ++ended;
+    }
+  };
+  std::thread a([&] { rival(0); }), b([&] { rival(1); });
+  const auto until = std::chrono::steady_clock::now() + stress_time(250ms);
+  int rounds = 0;
+  while (std::chrono::steady_clock::now() < until) {
+    r->block_on([&] {
+      auto run = spawn([] { return std::make_unique<int>(3); });
+      value = task_ref(run);
+      run.wait();
+      auto never_run = spawn([] {});
+      never_run.cancel();
+      dropped = task_ref(never_run);
+      never_run.wait();
+    });
+    ended = 0;
+    begun = ++rounds;
+    while (ended != 2) std::this_thread::yield();
+  }
+  over = true;
+  a.join();
+  b.join();
+  value = {};
+  dropped = {};
+  EXPECT_EQ(won[0] + won[1], static_cast<std::uint64_t>(rounds));
+  expect_both_win("the get of two copies", won[0], won[1], "one", "the other");
 }
 
 }  // namespace

@@ -42,8 +42,7 @@ template <class T>
 T get_of(fiber_record& f) {
   if (!f.done()) join(f, never);
   auto& payload = payload_of<T>(f);
-  if (std::exchange(payload.taken, true))
-    throw std::future_error(std::future_errc::future_already_retrieved);
+  if (!payload.take_turn(f)) throw std::future_error(std::future_errc::future_already_retrieved);
   if (f.ending.load(std::memory_order_relaxed) != task_ending::value) rethrow(f);
   return payload.take();
 }

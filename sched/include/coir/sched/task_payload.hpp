@@ -1,5 +1,6 @@
 // What lies behind a task's record: its function until it has run, then its result.
 #pragma once
+#include <atomic>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -75,6 +76,11 @@ struct task_payload {
   task_payload() noexcept {}
   ~task_payload() {}
 
+  // Once over all handles, which may be used by others at the same time.
+  bool take_turn(const fiber_record& f) noexcept {
+    if (f.references.load(std::memory_order_acquire) == 1) return !std::exchange(taken, true);
+    return !std::atomic_ref<bool>(taken).exchange(true, std::memory_order_relaxed);
+  }
   T take() {
     if constexpr (std::is_void_v<T>)
       return;

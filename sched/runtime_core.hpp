@@ -18,6 +18,7 @@
 #include "fork_guard.hpp"
 #include "idle_set.hpp"
 #include "injector.hpp"
+#include "late_alarms.hpp"
 #include "offload_pool.hpp"
 #include "record_store.hpp"
 #include "worker.hpp"
@@ -83,6 +84,11 @@ class runtime_core {
   }
   std::uint64_t turns_of_all() const noexcept;
 
+  // Asked by who is about to sleep: whether all sleep, nothing but a fiber or thread could wake
+  // one, and something has run since the last look. Looked into by who has slept so for a while.
+  bool may_be_deadlocked() const noexcept;
+  void look_for_deadlock() noexcept;
+
   options opts;
   const parts made_of;
   runtime& owner;
@@ -92,6 +98,7 @@ class runtime_core {
   injector injected;
   injector starving;         // tasks that wait for a stack of the usual size
   injector starving_others;  // and of other sizes
+  late_alarms_list late_alarms;
   offload_pool offloads;
   std::vector<std::unique_ptr<worker>> workers;
   std::string reactor_name, reactor_reason;
@@ -112,9 +119,12 @@ class runtime_core {
   void leave();
   void drop_unstarted(fiber_record&) noexcept;
   void cancel_all() noexcept;
+  bool nothing_is_awaited() const noexcept;
+  std::uint64_t switches_of_all() const noexcept;
 
   fiber::stack* reserve_ = nullptr;  // to end a task on for which there is no stack
   std::atomic<bool> reserve_in_use_{false};
+  std::atomic<std::uint64_t> looked_at_{0};  // switches_of_all() when a deadlock was looked for
   const unsigned made_in_ = watch_forks();
   std::uint32_t default_stack_pages_ = 0;
   std::vector<std::thread> threads_;

@@ -1,5 +1,6 @@
 #include <coir/sched/scope.hpp>
 
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -35,8 +36,8 @@ bool set_alarm_locked(fiber_extras& e, worker* here) noexcept {
   e.timeouts.due.store(first.time_since_epoch().count(), std::memory_order_relaxed);
   const clock::time_point set = e.timeouts.when();
   if (set <= first) return false;
-  if (set != never && !e.timeouts.unset(here)) return false;  // it strikes now, and sees to it
   if (here == nullptr) return true;
+  if (set != never && !e.timeouts.unset(here)) return false;  // it strikes now, and sees to it
   e.timeouts.set(*here, first);
   return false;
 }
@@ -108,6 +109,16 @@ void set_alarm_here(fiber_record& of) {
   e.lock.unlock();
 }
 
+// In the heap that the alarm was in an entry has come free; but this may be a rescuer's.
+bool has_room(worker& by) noexcept {
+  try {
+    by.make_room_for_deadline();
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
 // The alarm's function, on a worker's loop. The fiber may have closed its scopes meanwhile, ended,
 // and be another one: then there is nothing due.
 void strike(alarm& a, worker& by) noexcept {
@@ -115,7 +126,7 @@ void strike(alarm& a, worker& by) noexcept {
   fiber_record& f = mine.of;
   fiber_extras& e = *f.extras.load(std::memory_order_relaxed);
   const clock::time_point now = clock::now();
-  by.make_room_for_deadline();  // there is: an entry has just come free
+  if (!has_room(by)) return by.core.late_alarms.add(a);
   e.lock.lock();
   mine.has_struck();
   const bool asks = expire_locked(e, now);

@@ -15,6 +15,13 @@ constexpr unsigned most_timers = 256;
 
 }  // namespace
 
+void strike_all(ready_list& alarms, worker& by) noexcept {
+  while (waiter* w = alarms.pop()) {
+    auto& a = static_cast<alarm&>(*w);
+    a.strike(a, by);
+  }
+}
+
 void visit::take_arrivals(worker& own) noexcept {
   for (waiter* w = own.arrivals_.take(); w != nullptr;) {
     waiter* const after = w->next;
@@ -70,10 +77,7 @@ bool visit::finish() noexcept {
     handled_ = r->inbox_next;
     r->handled(*r);
   }
-  while (waiter* w = alarms_.pop()) {
-    auto& a = static_cast<alarm&>(*w);
-    a.strike(a, by_);
-  }
+  strike_all(alarms_, by_);
   return found;
 }
 

@@ -37,6 +37,9 @@ struct worker_world {
 
 using homes = basic_home<worker_world>;
 
+// Alarms that are claimed; on the thread of `by`, outside of every gate.
+void strike_all(ready_list& alarms, worker& by) noexcept;
+
 class visit : private basic_visit<worker_world> {
  public:
   using basic_visit::basic_visit;

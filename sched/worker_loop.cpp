@@ -24,6 +24,10 @@ constexpr std::chrono::milliseconds busy_tick{16};
 constexpr std::chrono::milliseconds decay_after{500};
 constexpr std::size_t stacks_kept_idle = 16;
 
+// When all have slept that long, and nothing is awaited, somebody looks for fibers that join each
+// other.
+constexpr std::chrono::seconds deadlock_patience{1};
+
 }  // namespace
 
 void worker::attach() {
@@ -80,6 +84,11 @@ void worker::look_around() noexcept {
                        [this](fiber_record& f) { ready(f, false); });
     // Who pushed may have relied on this worker as a searcher for more than its share.
     if (!core.injected.empty()) wake_one();
+  }
+
+  if (!core.late_alarms.empty()) [[unlikely]] {
+    ready_list late = core.late_alarms.take();
+    strike_all(late, *this);
   }
 
   if (stacks_freed_ != 0 && core.refusing.load(std::memory_order_relaxed)) core.fiber_ended();
@@ -165,11 +174,16 @@ void worker::sleep() noexcept {
       !core.starvation_resolved()) {
     counts.add(counts.sleeps);
     clock::time_point until = wake_up_time();
+    if (!core.late_alarms.empty()) until = std::min(until, clock::now() + sentinel_tick);
+    const clock::time_point look =
+        core.may_be_deadlocked() ? clock::now() + deadlock_patience : never;
+    until = std::min(until, look);
     const bool decay = stacks_.cached() > stacks_kept_idle && until - clock::now() > decay_after;
     if (decay) until = clock::now() + decay_after;
     io->wait(until, done);
     lost_searches_ = 0;
     if (decay && done.empty() && clock::now() >= until) stacks_.give_back();
+    if (look != never && done.empty() && clock::now() >= look) core.look_for_deadlock();
     end_watch();
   }
   asleep_.store(false, std::memory_order_relaxed);

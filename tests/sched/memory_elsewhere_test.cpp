@@ -1,0 +1,177 @@
+// F2, as memory_test.cpp, where more than one thread has a part in it: what plain threads ask, what
+// a rescuer needs, and the beginning and the end of runtimes.
+#include <coir/sched/cancelled.hpp>
+#include <coir/sched/context_var.hpp>
+#include <coir/sched/timeout.hpp>
+#include <coir/sched/timer.hpp>
+#include <coir/sync/event.hpp>
+
+#include <algorithm>
+
+#include "../sync/waiting.hpp"
+#include "hogs.hpp"
+#include "memory_sweep.hpp"
+
+namespace coir::testing {
+namespace {
+
+TEST(memory_elsewhere, threads_that_spawn_and_reschedule) {
+  // What a thread starts begins with a copy of this, for which a record needs memory.
+  static context_var<int> variable(1);
+  const auto here = variable.scoped(2);
+  make_runtime(2)->block_on([] { this_fiber::sleep_for(1us); });
+  for (int k = 0;; ++k) {
+    const long before = allocations_alive;
+    options o;
+    o.workers = 2;
+    auto r = make_runtime(o);
+    std::atomic<int> ran{0};
+    timer t = r->block_on([&] { return call_later(1h, [&] { ++ran; }); });
+    bool moved = false, spawned = false;
+    const outcome how = run_refusing(k, [&] {
+      moved = t.reschedule(clock::now() + 30min);
+      r->spawn([] {}).detach();
+      spawned = true;
+    });
+    EXPECT_EQ(how.threw, how.refused);
+    EXPECT_EQ(spawned, !how.refused);
+    EXPECT_TRUE(t.cancel()) << "as it was, or moved: it was to run. k " << k << ", " << moved;
+    EXPECT_EQ(ran, 0);
+    t = {};
+    r.reset();
+    EXPECT_TRUE(eventually([&] { return allocations_alive == before; })) << "k " << k;
+    if (how.refused) continue;
+    EXPECT_GT(k, 0);
+    break;
+  }
+}
+
+TEST(memory_elsewhere, a_timeout_that_a_thread_cannot_move_stays_where_it_was) {
+  static context_var<int> variable(1);
+  const auto here = variable.scoped(2);
+  for (int k = 0;; ++k) {
+    auto r = make_runtime(2);
+    std::atomic<timeout_scope*> open{nullptr};
+    auto t = r->spawn([&] {
+      with_timeout(1h, [&](timeout_scope& s) {
+        open = &s;
+        event().wait();
+      });
+    });
+    EXPECT_TRUE(eventually([&] { return t.state() == task_state::parked; }));
+    const auto before = open.load()->deadline();
+    const outcome how = run_refusing(k, [&] { open.load()->reschedule(clock::now()); });
+    EXPECT_EQ(how.threw, how.refused);
+    if (how.refused) {
+      EXPECT_EQ(open.load()->deadline(), before);
+      EXPECT_FALSE(t.done());
+      continue;
+    }
+    EXPECT_TRUE(throws<timed_out>([&] { t.get(); }));
+    EXPECT_GT(k, 0);
+    break;
+  }
+}
+
+TEST(memory_elsewhere, a_timeout_that_a_thread_cannot_move_strikes_when_it_was_to_strike) {
+  static context_var<int> variable(1);
+  const auto here = variable.scoped(2);
+  for (int k = 0;; ++k) {
+    auto r = make_runtime(2);
+    std::atomic<timeout_scope*> open{nullptr};
+    auto t = r->spawn([&] {
+      with_timeout(300ms, [&](timeout_scope& s) {
+        open = &s;
+        event().wait();
+      });
+    });
+    EXPECT_TRUE(eventually([&] { return t.state() == task_state::parked || t.done(); }));
+    const outcome how = run_refusing(k, [&] {
+      try {
+        open.load()->reschedule(clock::now() + 10ms);
+      } catch (const std::logic_error&) {}  // it has expired: this machine is slow
+    });
+    EXPECT_TRUE(t.wait_for(1min)) << "k " << k;
+    EXPECT_TRUE(throws<timed_out>([&] { t.get(); }));
+    if (!how.refused) break;
+  }
+}
+
+// The rescuer of a hog's timers has no entry of its own that has come free.
+TEST(memory_elsewhere, a_timeout_whose_rescuer_finds_no_memory_strikes_when_there_is_some) {
+  auto r = make_runtime(2);
+  r->block_on([] {
+    set_pinned(true);
+    event never_set;
+    std::atomic<int> expired{0};
+    auto t = spawn(here_only, [&] {
+      set_pinned(false);
+      EXPECT_TRUE(throws<timed_out>([&] {
+        with_timeout(60ms, [&] {
+          EXPECT_TRUE(throws<timed_out>([&] { with_timeout(20ms, [&] { never_set.wait(); }); }));
+          ++expired;
+          never_set.wait();
+        });
+      }));
+      ++expired;
+    });
+    wait_until_parked(t);
+    allow_everywhere(0);
+    EXPECT_TRUE(hog_until([] { return refused_everywhere != 0; }));
+    allow_everywhere(-1);
+    EXPECT_TRUE(hog_until([&] { return expired == 2; }));
+    t.wait();
+  });
+}
+
+TEST(memory_elsewhere, runtimes_that_cannot_be_made_leave_nothing) {
+  make_runtime(2)->block_on([] {});
+  const std::size_t threads = running_threads();
+  for (int k = 0;; ++k) {
+    const long before = allocations_alive;
+    options o;
+    o.workers = 2;
+    const outcome how = run_refusing(k, [&] {
+      auto r = make_runtime(o);
+      r->block_on([] {});
+    });
+    EXPECT_EQ(how.threw, how.refused) << "k " << k;
+    EXPECT_EQ(allocations_alive - before, 0) << "k " << k;
+    EXPECT_TRUE(eventually([&] { return running_threads() <= threads; }));
+    if (how.refused) continue;
+    EXPECT_GT(k, 5);
+    break;
+  }
+}
+
+// Without any memory at all fibers are cancelled and unwound, and their runtime ends.
+TEST(memory_elsewhere, a_runtime_ends_without_memory) {
+  for (const unsigned workers : {1U, 2U, 4U, 8U}) {
+    auto r = make_runtime(workers);
+    std::atomic<int> unwound{0};
+    event never_set;
+    for (int i = 0; i < 50; ++i)
+      r->spawn([&] {
+         struct count {
+           std::atomic<int>& n;
+           ~count() { ++n; }
+         } guard{unwound};
+         if (unwound % 2)
+           never_set.wait();
+         else
+           (void)never_set.wait_for(1h);
+       }).detach();
+    ASSERT_TRUE(eventually([&] {
+      const auto rows = r->fibers();
+      return std::all_of(rows.begin(), rows.end(),
+                         [](const fiber_info& f) { return f.state == task_state::parked; });
+    }));
+    allow_everywhere(0);
+    r.reset();
+    allow_everywhere(-1);
+    EXPECT_EQ(unwound, 50);
+  }
+}
+
+}  // namespace
+}  // namespace coir::testing

@@ -32,6 +32,7 @@ constexpr std::array workloads{
     workload{"generator", "values out of a generator, and making one", &measure_generator},
     workload{"udp_echo", "one UDP socket, 16 messages under way", &measure_udp_echo},
     workload{"stream", "one TCP connection at full speed", &measure_stream},
+    workload{"balance", "work that begins on one of two workers", &measure_balance},
     workload{"parked", "memory of a million fibers that wait", &measure_parked},
 };
 

@@ -46,6 +46,8 @@ load_options options_from(const flags& f) {
   o.threads = static_cast<unsigned>(f.number("threads", 1));
   o.depth = static_cast<unsigned>(f.number("depth", 1));
   o.size = f.number("size", 64);
+  o.churn = f.has("churn");
+  if (o.churn && o.depth != 1) f.refuse("--churn sends one message: --depth 1");
   return o;
 }
 
@@ -64,6 +66,7 @@ int main(int argc, char** argv) try {
                      {"warm-up", "MS", "before that: 300"},
                      {"size", "BYTES", "of a message: 64"},
                      {"depth", "N", "messages of one connection on their way at once: 1"},
+                     {"churn", "", "each message on a connection of its own"},
                      {"threads", "N", "1"},
                      {"pid", "PID", "of the server: also measures its processor time"}});
   const load_options how = options_from(given);

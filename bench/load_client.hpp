@@ -20,6 +20,7 @@ struct load_options {
   unsigned threads = 1;
   unsigned depth = 1;     // messages of one connection on their way at once
   std::size_t size = 64;  // bytes of a message
+  bool churn = false;     // a message on each connection, and then a new one in its place
 };
 
 // What has happened since the client was made.

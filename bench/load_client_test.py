@@ -53,6 +53,7 @@ LOADS = (
     ['--connections', '5', '--threads', '2', '--depth', '3', '--size', '1000'],
     ['--connections', '1', '--size', '300000', '--depth', '2'],
 )
+CHURN = ['--connections', '5', '--churn']
 
 
 def check(program, name, options):
@@ -75,7 +76,8 @@ def main():
     if closed.returncode != 1 or 'connect:' not in closed.stderr:
         sys.exit(f'nobody there: status {closed.returncode}, {closed.stderr!r}')
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
-        verdicts = list(pool.map(lambda case: check(program, *case), itertools.product(SERVERS, LOADS)))
+        cases = [*itertools.product(SERVERS, LOADS), ('right', CHURN), ('lost byte', CHURN)]
+        verdicts = list(pool.map(lambda case: check(program, *case), cases))
     wrong = [v for v in verdicts if v]
     print(f'{len(verdicts)} cases, {len(wrong)} wrong', *wrong, sep='\n')
     sys.exit(1 if wrong else 0)

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -27,15 +28,36 @@ void load_connection::begin_to_connect(const void* address, std::size_t address_
   descriptor_ = ::socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor_ == -1) return fail("socket: " + text_of(errno));
   const int on = 1;
+  if (times_++ != 0 && to->sa_family == AF_INET &&
+      ntohl(reinterpret_cast<const sockaddr_in*>(to)->sin_addr.s_addr) >> 24 == 127)
+    take_another_address();
   if (to->sa_family != AF_UNIX) ::setsockopt(descriptor_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (::connect(descriptor_, to, static_cast<socklen_t>(address_size)) != 0 && errno != EINPROGRESS)
     fail("connect: " + text_of(errno));
+}
+
+// Without it the connection is made all the same.
+void load_connection::take_another_address() const noexcept {
+  constexpr std::uint32_t addresses = 32;
+  const int on = 1;
+  ::setsockopt(descriptor_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+  sockaddr_in from{};
+  from.sin_family = AF_INET;
+  from.sin_addr.s_addr =
+      htonl(INADDR_LOOPBACK + (static_cast<std::uint32_t>(number_) + times_) % addresses);
+  (void)::bind(descriptor_, reinterpret_cast<const sockaddr*>(&from), sizeof from);
+}
+
+void load_connection::connect_again(const void* address, std::size_t address_size) {
+  close();
+  begin_to_connect(address, address_size);
 }
 
 load_connection::load_connection(load_connection&& other) noexcept
     : number_(other.number_),
       size_(other.size_),
       descriptor_(std::exchange(other.descriptor_, -1)),
+      times_(other.times_),
       due_(other.due_),
       sent_(other.sent_),
       received_(other.received_),

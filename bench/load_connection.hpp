@@ -29,6 +29,10 @@ class load_connection {
   std::uint64_t received() const noexcept { return received_; }
 
   bool finish_connecting();  // once it is writable; false: failure()
+  // Closes, and begins to connect anew; what has been counted stays. From one of many addresses of
+  // this machine in turn, if the server is on its loopback: one has too few ports for the closed
+  // connections of a minute.
+  void connect_again(const void* address, std::size_t address_size);
   void start_message(std::uint64_t now) noexcept;
   progress send_due(const load_pattern&);
 
@@ -48,11 +52,13 @@ class load_connection {
 
  private:
   void begin_to_connect(const void* address, std::size_t address_size);
+  void take_another_address() const noexcept;
   bool read_some(const load_pattern&, std::span<std::byte> buffer);
 
   std::size_t number_;
   std::size_t size_;
   int descriptor_ = -1;
+  std::uint32_t times_ = 0;                          // it has been connected
   std::uint64_t due_ = 0, sent_ = 0, received_ = 0;  // bytes
   std::vector<std::uint64_t> started_;               // by number of message, modulo the depth
   std::string failure_;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -76,6 +77,7 @@ void load_thread::connect() {
   for (unsigned i = 0; i < wanted_; ++i) {
     entry& e = entries_.emplace_back(entry{load_connection(
         first_ + i, how_.size, how_.depth, how_.to.native(), how_.to.native_size())});
+    begin_messages(e);
     if (e.connection.failure().empty())
       watch(e, EPOLLOUT);
     else
@@ -83,16 +85,31 @@ void load_thread::connect() {
   }
 }
 
+void load_thread::begin_messages(entry& e) {
+  for (unsigned n = 0; n < how_.depth; ++n) e.connection.start_message(now_ns());
+}
+
+// Its message's time begins here, so that it has that of the connection in it.
+void load_thread::connect_again(entry& e) {
+  count(e);
+  e.connection.connect_again(how_.to.native(), how_.to.native_size());
+  e.connecting = true;
+  e.watched = 0;
+  if (!e.connection.failure().empty()) return lost(e);
+  begin_messages(e);
+  watch(e, EPOLLOUT);
+}
+
 void load_thread::handle(entry& e, std::uint32_t events) {
   if (e.connection.descriptor() == -1) return;
   if (e.connecting) {
     if (!e.connection.finish_connecting()) return lost(e);
     e.connecting = false;
-    add(connected_, 1u);
-    for (unsigned n = 0; n < how_.depth; ++n) e.connection.start_message(now_ns());
+    if (!std::exchange(e.counted, true)) add(connected_, 1u);
   } else if ((events & ~std::uint32_t{EPOLLOUT}) != 0 && !receive(e)) {
     return lost(e);
   }
+  if (how_.churn && e.connection.answered_all() && !stopping_) return connect_again(e);
   send(e);
 }
 
@@ -101,7 +118,7 @@ bool load_thread::receive(entry& e) {
   return e.connection.receive(pattern_, buffer_, [&](std::uint64_t started) {
     latency_.add(now - started);
     add(answered_, std::uint64_t{1});
-    if (!stopping_) e.connection.start_message(now);
+    if (!stopping_ && !how_.churn) e.connection.start_message(now);
   });
 }
 
@@ -134,7 +151,7 @@ void load_thread::count(entry& e) noexcept {
 
 void load_thread::lost(entry& e) {
   count(e);
-  if (!e.connecting) add(connected_, 0u - 1u);
+  if (std::exchange(e.counted, false)) add(connected_, 0u - 1u);
   std::lock_guard held(mutex_);
   if (first_failure_.empty()) first_failure_ = e.connection.failure();
   add(failed_, 1u);  // who sees it finds the reason

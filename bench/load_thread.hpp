@@ -29,6 +29,7 @@ class load_thread {
   struct entry {
     load_connection connection;
     bool connecting = true;
+    bool counted = false;       // as connected; once, however often it is made anew
     std::uint32_t watched = 0;  // what epoll looks for
     std::uint64_t sent_counted = 0, received_counted = 0;
   };
@@ -36,6 +37,8 @@ class load_thread {
   void run();
   void connect();
   void handle(entry&, std::uint32_t events);
+  void begin_messages(entry&);
+  void connect_again(entry&);
   bool receive(entry&);
   void send(entry&);
   void watch(entry&, std::uint32_t events);

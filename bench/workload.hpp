@@ -62,5 +62,6 @@ bool measure_generator(const settings&);
 bool measure_file_copy(const settings&);
 bool measure_stream(const settings&);
 bool measure_udp_echo(const settings&);
+bool measure_balance(const settings&);
 
 }  // namespace bench

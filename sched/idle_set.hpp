@@ -31,23 +31,25 @@ class basic_idle_set {
     return true;
   }
 
-  // A searcher that found something. True if it was the last: it then wakes another one if work is
-  // left, because pushes made meanwhile relied on it.
+  // A searcher that found something. True if it was the last, and somebody sleeps: pushes made
+  // meanwhile relied on it, so it looks at all queues, and wakes another one if work is left. It
+  // has fenced for that look. Who falls asleep after this has a last look of its own.
   bool stop_searching() noexcept {
-    return searchers(counts_.fetch_sub(one_searcher, std::memory_order_seq_cst)) == 1;
+    const std::uint64_t before = counts_.fetch_sub(one_searcher, std::memory_order_seq_cst);
+    if (searchers(before) != 1 || before < one_sleeper) return false;
+    fence_against_pushers(before);
+    return true;
   }
 
-  // A worker that found nothing, before its last look at all queues. The heavy fence makes the
-  // pushers' light one enough: a push that this worker's last look misses sees the announcement.
+  // A worker that found nothing, before its last look at all queues. It has fenced for that look: a
+  // push that this look misses sees the announcement.
   void announce(unsigned worker, bool was_searching) noexcept {
     lock_.lock();
     sleepers_.push_back(worker);
-    counts_.fetch_add(one_sleeper - (was_searching ? one_searcher : 0), std::memory_order_seq_cst);
+    const std::uint64_t before = counts_.fetch_add(one_sleeper - (was_searching ? one_searcher : 0),
+                                                   std::memory_order_seq_cst);
     lock_.unlock();
-    if (workers_ > 1)
-      Atomics::heavy_fence();
-    else
-      Atomics::fence();  // nobody pushes but foreign threads, which fence themselves
+    fence_against_pushers(before);
   }
 
   // The worker itself, awake again for whatever reason. False: somebody has picked it, and counts
@@ -84,6 +86,17 @@ class basic_idle_set {
  private:
   static constexpr std::uint64_t one_searcher = 1, one_sleeper = std::uint64_t{1} << 32;
   static unsigned searchers(std::uint64_t counts) noexcept { return static_cast<unsigned>(counts); }
+
+  // The heavy fence makes the pushers' light one enough, and costs microseconds. If all other
+  // workers were in the list it is not needed: each came there after its last push, by a
+  // read-modify-write of the counts that this worker's has seen; who leaves the list sees this
+  // worker's before it pushes again. Foreign threads fence themselves.
+  void fence_against_pushers(std::uint64_t before) noexcept {
+    if ((before >> 32) + 1 == workers_)
+      Atomics::fence();
+    else
+      Atomics::heavy_fence();
+  }
 
   [[gnu::noinline]] unsigned pick(bool only_if_nobody_searches) noexcept {
     lock_.lock();

@@ -239,25 +239,29 @@ void worker::unpark(waiter& who) noexcept {
   host* here = current_host_if_any();
   if (here != nullptr && here->kind == host_kind::worker) {
     auto& w = static_cast<worker&>(*here);
-    if (&w.core == &core && (!f.pinned || &w == this))
-      return w.scatters_ && w.scatter(f) ? void() : w.ready(f, w.running != nullptr);
+    if (&w.core == &core) {
+      if (!f.pinned || &w == this)
+        return w.scatters_ && w.scatter(f) ? void() : w.ready(f, w.running != nullptr);
+      arrivals_.push(f);  // the runtime outlives its workers: nobody need be counted
+      return interrupt_if_asleep();
+    }
   }
   if (!f.pinned) return core.enqueue(f);
   const sender counted(core.records);
   arrivals_.push(f);
-  if (asleep_.exchange(false, std::memory_order_relaxed)) interrupt();
+  interrupt_if_asleep();
 }
 
 void worker::post(request& r) noexcept {
   const sender counted(core.records);
   requests_.push(r);
-  if (asleep_.exchange(false, std::memory_order_relaxed)) interrupt();
+  interrupt_if_asleep();
 }
 
 void worker::post_cancel(fiber_record& f) noexcept {
   const sender counted(core.records);
   cancels_.push(f);
-  if (asleep_.exchange(false, std::memory_order_relaxed)) interrupt();
+  interrupt_if_asleep();
 }
 
 // The threads have been joined, and nobody sends any more.

@@ -145,6 +145,11 @@ class worker final : public host, private fiber::carrier {
   void ready(fiber_record&, bool run_next) noexcept;
   bool scatter(fiber_record&) noexcept;  // in a race: to any worker; true if it has gone there
   void take_in(ready_list&) noexcept;
+  void interrupt_if_asleep() noexcept {  // after a push to an inbox, which fences
+    if (asleep_.load(std::memory_order_relaxed) &&
+        asleep_.exchange(false, std::memory_order_relaxed))
+      interrupt();
+  }
   armed_timer arm_locked(clock::time_point, waiter&, wait_generation);
   void stop(waiter&, operation::stop) noexcept;
 
@@ -156,6 +161,7 @@ class worker final : public host, private fiber::carrier {
   void sleep() noexcept;
   void feed(injector& line, std::size_t n) noexcept;
   void sweep_timers() noexcept;
+  bool has_messages() const noexcept;
   bool work_in_sight() const noexcept;
   clock::time_point wake_up_time() noexcept;
   void notify() noexcept;

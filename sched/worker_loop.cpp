@@ -149,10 +149,13 @@ void worker::take_in(ready_list& done) noexcept {
 // --- falling asleep: sched/README.md has the protocol and its proof
 // --------------------------------------------------
 
+bool worker::has_messages() const noexcept {
+  return !cancels_.empty() || !requests_.empty() || !arrivals_.empty() || !core.injected.empty();
+}
+
 // Anything that this worker could take up, now.
 bool worker::work_in_sight() const noexcept {
-  if (!cancels_.empty() || !requests_.empty() || !arrivals_.empty() || !core.injected.empty())
-    return true;
+  if (has_messages()) return true;
   if (!core.starving.empty() && stacks_.cached() != 0) return true;
   // A victim that cannot be broken into again and again is awake and busy; the sentinel looks after
   // it.

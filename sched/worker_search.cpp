@@ -12,6 +12,11 @@ namespace {
 
 constexpr std::size_t most_stolen = 64;
 
+// Idle polling: of a worker that has not the place, and how often one looks before it asks for the
+// time, which costs as much as a look.
+constexpr clock::duration short_look = std::chrono::microseconds(4);
+constexpr unsigned looks_a_clock = 4;
+
 std::uint32_t next_random(std::uint32_t& state) noexcept {
   state ^= state << 13;
   state ^= state >> 17;
@@ -22,8 +27,7 @@ std::uint32_t next_random(std::uint32_t& state) noexcept {
 
 bool worker::search() noexcept {
   const std::size_t n = core.workers.size();
-  if (n == 1) return poll_a_while();
-  if (!searching_ && !core.idle.start_searching()) return false;
+  if (n == 1 || (!searching_ && !core.idle.start_searching())) return poll_a_while();
   searching_ = true;
   bool found = false, lost = false;
   const std::size_t start =
@@ -45,8 +49,7 @@ bool worker::search() noexcept {
 // passes that on.
 void worker::end_search() noexcept {
   searching_ = false;
-  if (!core.idle.stop_searching() || !core.idle.anyone_sleeps()) return;
-  std_atomics::heavy_fence();  // pushers that saw the searcher fenced lightly
+  if (!core.idle.stop_searching()) return;
   if (length() > 1 || work_in_sight()) wake_one();
 }
 
@@ -80,22 +83,34 @@ bool worker::steal_from(worker& victim, bool from_hog) noexcept {
 void worker::rescue(worker& hog) noexcept { steal_from(hog, true); }
 
 // Idle polling: waking a halted processor costs more than looking for some microseconds, if looking
-// often pays. One worker at most.
+// often pays. One worker at most; another looks for as long as falling asleep would take it, for
+// two fibers that answer each other from two workers: it gets the place when the first has its
+// answer.
 bool worker::poll_a_while() noexcept {
   const clock::duration limit = saturated(core.opts.idle_poll);
   if (limit <= clock::duration::zero()) return false;
   if (poll_skips_ != 0) return --poll_skips_, false;
-  if (core.someone_polls.exchange(true, std::memory_order_acquire)) return false;
-  bool found = false;
-  const clock::time_point end = std::min(later(clock::now(), limit), earliest_deadline());
+  const clock::time_point begin = clock::now();
+  const auto until = [&](clock::duration d) {
+    return std::min(later(begin, d), earliest_deadline());
+  };
+  bool has_the_place = false, found = false;
+  clock::time_point end = until(std::min(limit, short_look));
   do {
-    ready_list done;
-    if (io->busy()) io->poll(done);
-    found = !done.empty() || work_in_sight() || core.leaving.load(std::memory_order_relaxed);
-    take_in(done);
-    std_atomics::pause(0);
+    if (!has_the_place && !core.someone_polls.load(std::memory_order_relaxed)) {
+      has_the_place = !core.someone_polls.exchange(true, std::memory_order_acquire);
+      if (has_the_place) end = until(limit);
+    }
+    for (unsigned n = 0; !found && n < looks_a_clock; ++n) {
+      ready_list done;
+      if (io->busy()) io->poll(done);
+      found = !done.empty() || has_messages() || (searching_ && work_in_sight()) ||
+              core.leaving.load(std::memory_order_relaxed);
+      take_in(done);
+      std_atomics::pause(0);
+    }
   } while (!found && clock::now() < end);
-  core.someone_polls.store(false, std::memory_order_release);
+  if (has_the_place) core.someone_polls.store(false, std::memory_order_release);
   constexpr std::uint32_t few = 4, most_skips = 64;
   poll_misses_ = found ? 0 : poll_misses_ + 1;
   if (poll_misses_ > few) poll_skips_ = std::min(most_skips, 1u << (poll_misses_ - few));

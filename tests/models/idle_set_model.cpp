@@ -84,12 +84,9 @@ struct pushed_work {
     if (!idle.retract(me)) searching = true;
   }
 
-  // Pushes made meanwhile have relied on this searcher: worker::end_search. The pushers' fence is
-  // the light one, so this look needs the heavy one, as the look of a worker that falls asleep
-  // does.
+  // Pushes made meanwhile have relied on this searcher: worker::end_search.
   void end_search() {
-    if (!idle.stop_searching() || !idle.anyone_sleeps()) return;
-    explorer_atomics::heavy_fence();
+    if (!idle.stop_searching()) return;
     if (length.load(std::memory_order_relaxed) != 0) ring(idle.pick_for_work());
   }
 
@@ -151,6 +148,51 @@ TEST_P(idle_set_model, a_foreign_thread_pushes_and_two_sleep) {
         {"slept", "saw it at the second look", "a sleeper is picked", "enough search"});
 }
 
+// A worker that sleeps is picked by a foreign thread, pushes, and never looks again, while the
+// other one falls asleep. Who falls asleep as the last that was awake takes the full fence in place
+// of the heavy one, and a push by whoever leaves the list after that must be found all the same.
+struct pushed_by_who_slept {
+  idle_set idle{2};
+  atomic<int> length{0};
+  std::array<model_event, 2> doorbells;
+
+  pushed_by_who_slept() { label(idle, "idle set"), length.label("length"); }
+
+  // The foreign thread that picks it is the same one here: the list's lock orders the two.
+  void pusher() {
+    idle.announce(0, false);
+    while (idle.pick_any() != 0) doorbells[1].signal();
+    if (!idle.retract(0)) (void)idle.stop_searching();
+    length.store(1, std::memory_order_relaxed);
+    explorer_atomics::light_fence();
+    const unsigned sleeper = idle.pick_for_work();
+    if (sleeper == idle_set::nobody) return;
+    outcome("the taker is picked");
+    doorbells[sleeper].signal();
+  }
+  void taker() {
+    idle.announce(1, false);
+    if (length.load(std::memory_order_relaxed) == 0) {
+      doorbells[1].wait();
+      outcome("slept");
+    } else {
+      outcome("saw it at the second look");
+    }
+    if (!idle.retract(1)) (void)idle.stop_searching();
+    while (length.load(std::memory_order_relaxed) == 0) {  // the picker took this one first
+      outcome("picked for nothing");
+      explorer_atomics::pause(0);
+    }
+  }
+};
+
+TEST_P(idle_set_model, a_worker_that_slept_pushes_and_the_last_that_is_awake_falls_asleep) {
+  using model = pushed_by_who_slept;
+  holds(explore<model>(long_buffers(named("idle, all sleep", 3)),
+                       {{"pusher", &model::pusher}, {"taker", &model::taker}}),
+        {"slept", "saw it at the second look", "the taker is picked", "picked for nothing"});
+}
+
 // worker::post against worker::sleep: the message is for this worker alone.
 template <unsigned workers>
 struct message_for_one {
@@ -167,7 +209,8 @@ struct message_for_one {
 
   void poster() {
     inbox.push(message);
-    if (asleep.exchange(false, std::memory_order_relaxed)) doorbell.signal();
+    if (asleep.load(std::memory_order_relaxed) && asleep.exchange(false, std::memory_order_relaxed))
+      doorbell.signal();
   }
 
   void worker() {

@@ -53,9 +53,7 @@ struct shared_work {
     doorbells[sleeper].signal();
   }
   void end_search() {
-    if (!idle.stop_searching() || !idle.anyone_sleeps()) return;
-    std_atomics::heavy_fence();
-    if (length.load(std::memory_order_relaxed) != 0) wake_one();
+    if (idle.stop_searching() && length.load(std::memory_order_relaxed) != 0) wake_one();
   }
   void sleep(unsigned me, bool& searching) {
     idle.announce(me, std::exchange(searching, false));

@@ -22,8 +22,19 @@ TEST_P(idle_set_test, at_most_half_of_the_workers_search) {
     while (idle.start_searching()) ++searching;
     EXPECT_EQ(searching, (workers + 1) / 2);
     EXPECT_EQ(idle.searching(), searching);
-    EXPECT_EQ(idle.stop_searching(), searching == 1);
+    EXPECT_FALSE(idle.stop_searching()) << "nobody sleeps who could be woken";
     EXPECT_TRUE(idle.start_searching());
+  }
+}
+
+TEST_P(idle_set_test, the_last_searcher_looks_around_if_somebody_sleeps) {
+  for (unsigned sleepers = 1; sleepers < 4; ++sleepers) {
+    idle_set idle(5);
+    for (unsigned worker = 0; worker < sleepers; ++worker) idle.announce(worker, false);
+    ASSERT_TRUE(idle.start_searching());
+    ASSERT_TRUE(idle.start_searching());
+    EXPECT_FALSE(idle.stop_searching()) << "another one searches";
+    EXPECT_TRUE(idle.stop_searching());
   }
 }
 
@@ -87,7 +98,7 @@ TEST_P(idle_set_test, random_calls_agree_with_a_sequential_model) {
         break;
       case 1:
         if (its != searching) break;
-        ASSERT_EQ(idle.stop_searching(), before == 1);
+        ASSERT_EQ(idle.stop_searching(), before == 1 && !sleepers.empty());
         its = awake;
         break;
       case 2:

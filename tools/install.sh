@@ -60,6 +60,7 @@ look() {
         need curl have curl
         need socat have socat
         need netcat-openbsd have nc
+        need wrk have wrk
         ;;
       servers) # what examples/interop speaks to; their packages start services, so nobody gets them unasked
         need redis-server have redis-server

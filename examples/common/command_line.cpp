@@ -75,6 +75,7 @@ void command_line::read(const std::vector<std::string_view>& words) {
     take(*found, words[at]);
   }
   check_needed();
+  check_();
 }
 
 void command_line::check_needed() const {

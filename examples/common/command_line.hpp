@@ -30,8 +30,8 @@ void parse(std::string_view text, std::vector<T>& into) {  // an option that may
   into.push_back(std::move(one));
 }
 
-// A program's options; --workers and --help are among them unasked. What it gives no option for, the
-// environment chooses (COIR_REACTOR and its like).
+// A program's options; --workers and --help are among them unasked. What it gives no option for,
+// the environment chooses (COIR_REACTOR and its like).
 //   examples::command_line line("echo_server", "sends back whatever it receives");
 //   line.option("--listen", "ADDRESS:PORT", "where clients connect", listen);
 //   return line.run(argc, argv, [&] { serve(listen); });
@@ -59,6 +59,9 @@ class command_line {
                           }});
   }
 
+  // Called when all is read, for what options mean together; throws std::invalid_argument.
+  void check(std::function<void()> f) { check_ = std::move(f); }
+
   // The exit status: that of `main`, which runs as the first fiber; 1 if an error left it; 2 for a
   // command line that makes no sense. Both kinds of errors are said on stderr.
   int run(int argc, char** argv, const std::function<void()>& main);
@@ -78,6 +81,7 @@ class command_line {
   const std::string program_, purpose_;
   unsigned workers_ = 0;  // 0: what the environment says, or one for each processor
   std::vector<item> options_, arguments_;
+  std::function<void()> check_ = [] {};
 };
 
 }  // namespace examples

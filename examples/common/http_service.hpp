@@ -1,0 +1,90 @@
+// What the connections of an HTTP server have in common: limits, a log, and the end of it all.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include <coir/coir.hpp>
+
+#include "access_log.hpp"
+
+namespace examples {
+
+struct http_limits {
+  std::uint32_t header_bytes = 16 * 1024;
+  std::uint64_t body_bytes = 1024 * 1024;
+  std::chrono::milliseconds header_time{10'000};  // from its first byte to its last
+  std::chrono::milliseconds body_time{30'000};
+  std::chrono::milliseconds idle_time{60'000};  // between requests, or while nothing moves
+};
+
+class http_service {
+ public:
+  // A connection, as seen by who ends the service.
+  class guest {
+   public:
+    guest() = default;
+    guest(const guest&) = delete;
+    guest& operator=(const guest&) = delete;
+
+   protected:
+    virtual ~guest() = default;
+
+   private:
+    friend http_service;
+    virtual void read_until(coir::clock::time_point) = 0;
+    std::atomic<bool> idle_{false};
+  };
+
+  http_service(const http_limits& l, const std::string& log_path) : limits(l), log(log_path) {}
+
+  const http_limits limits;
+  access_log log;
+  std::atomic<std::uint64_t> connections{0}, requests{0};  // until now
+
+  void enter(guest& g) {
+    const std::lock_guard held(lock_);
+    guests_.insert(&g);
+  }
+  void leave(guest& g) {
+    const std::lock_guard held(lock_);
+    guests_.erase(&g);
+  }
+
+  // From then on each answer is the last one of its connection, and a connection that waits for a
+  // request waits only so long that none that is under way meets a closed door.
+  void end() {
+    ending_ = true;
+    const std::lock_guard held(lock_);
+    for (guest* g : guests_)
+      if (g->idle_) g->read_until(last_call());
+  }
+  bool ending() const { return ending_.load(std::memory_order_relaxed); }
+
+  // A connection's wait for a request. Either end() sees that it is idle, or it sees the ending.
+  void begin_wait(guest& g) {
+    g.idle_ = true;
+    if (ending_) g.read_until(last_call());
+  }
+  void end_wait(guest& g) {
+    g.idle_ = false;
+    if (!ending_) return;
+    const std::lock_guard held(lock_);  // end() is through with it
+    g.read_until(coir::clock::time_point::max());
+  }
+
+ private:
+  static coir::clock::time_point last_call() {
+    return coir::clock::now() + std::chrono::seconds(1);
+  }
+
+  std::atomic<bool> ending_{false};
+  coir::mutex lock_;
+  std::set<guest*> guests_;  // under lock_
+};
+
+}  // namespace examples

@@ -1,5 +1,6 @@
 #include "offload_pool.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 #include <system_error>
@@ -15,6 +16,7 @@
 #include <coir/sched/task.hpp>
 #include <coir/sync/offload_async.hpp>
 
+#include "processors.hpp"
 #include "runtime_core.hpp"
 
 namespace coir::sched {
@@ -25,10 +27,16 @@ constexpr std::chrono::seconds idle_limit{10};
 
 }  // namespace
 
+offload_pool::offload_pool(unsigned most, clock::duration poll) noexcept
+    : most_(most), poll_(usable_processors() > 1 ? poll : clock::duration::zero()) {}
+
 void offload_pool::submit(offload_job& j) {
-  std::lock_guard held(mutex_);
+  std::unique_lock held(mutex_);
   if (stopping_) throw std::logic_error("coir: offload on a runtime that has been shut down");
-  if (idle_ != 0) {
+  const bool polled = std::exchange(poller_, nullptr) != nullptr;
+  if (polled) {
+    poll_misses_ = 0;
+  } else if (idle_ != 0) {
     --idle_;
     ++promised_;
     work_.notify_one();
@@ -44,6 +52,8 @@ void offload_pool::submit(offload_job& j) {
   (last_ != nullptr ? last_->next : first_) = &j;
   last_ = &j;
   j.queued = true;
+  held.unlock();
+  if (polled) promises_.fetch_add(1, std::memory_order_release);
 }
 
 void offload_pool::remove_locked(offload_job& j) noexcept {
@@ -92,6 +102,28 @@ void offload_pool::start_thread_locked() {
   ++threads_;
 }
 
+// Waking a thread that sleeps costs more than many a job. True: there is one. As in a worker's
+// search, one thread at most polls, and rarely where it rarely pays.
+bool offload_pool::poll_locked(std::unique_lock<std::mutex>& lock) noexcept {
+  if (poll_ <= clock::duration::zero() || poller_ != nullptr) return false;
+  if (poll_skips_ != 0) return --poll_skips_, false;
+  const char self = 0;
+  poller_ = &self;
+  const std::uint32_t before = promises_.load(std::memory_order_relaxed);
+  lock.unlock();
+  const clock::time_point end = later(std::chrono::steady_clock::now(), poll_);
+  while (promises_.load(std::memory_order_acquire) == before &&
+         std::chrono::steady_clock::now() < end)
+    std_atomics::pause(0);
+  lock.lock();
+  if (poller_ != &self) return true;
+  poller_ = nullptr;
+  constexpr std::uint32_t few = 4, most_skips = 64, most_misses = few + 6;
+  poll_misses_ = std::min(poll_misses_ + 1, most_misses);
+  if (poll_misses_ > few) poll_skips_ = std::min(most_skips, 1U << (poll_misses_ - few));
+  return false;
+}
+
 void offload_pool::thread_main() noexcept {
   ::pthread_setname_np(::pthread_self(), "coir-offload");
   std::unique_lock lock(mutex_);
@@ -101,6 +133,8 @@ void offload_pool::thread_main() noexcept {
       j->run(*j);  // its last touch
       lock.lock();
     }
+    if (stopping_) break;
+    if (poll_locked(lock) || first_ != nullptr) continue;
     if (stopping_) break;
     ++idle_;
     const bool woken =
@@ -121,6 +155,7 @@ bool offload_pool::stop(clock::time_point limit) noexcept {
     std::lock_guard held(mutex_);
     stopping_ = true;  // nothing is queued from now on
   }
+  promises_.fetch_add(1, std::memory_order_release);
   drop_queued();
   std::unique_lock lock(mutex_);
   work_.notify_all();
@@ -128,6 +163,11 @@ bool offload_pool::stop(clock::time_point limit) noexcept {
   if (limit != never) return changed_.wait_until(lock, limit, gone);
   changed_.wait(lock, gone);
   return true;
+}
+
+bool offload_pool::begins_at_once() const noexcept {
+  std::lock_guard held(mutex_);
+  return !stopping_ && (poller_ != nullptr || idle_ != 0 || threads_ < most_);
 }
 
 unsigned offload_pool::threads() const noexcept {
@@ -148,6 +188,8 @@ void finish(awaited_job& j) noexcept {
 }  // namespace
 
 void submit_offloaded(offload_job& j) { core_of_this_fiber("offload_async").offloads.submit(j); }
+
+bool offload_begins_at_once() { return core_of_this_fiber("offload").offloads.begins_at_once(); }
 
 void run_offloaded(awaited_job& job) {
   runtime_core& core = core_of_this_fiber("offload");

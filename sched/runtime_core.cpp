@@ -63,7 +63,7 @@ runtime_core::runtime_core(options o, parts p, runtime& of)
       stacks(made_of.stacks),
       idle(opts.workers != 0 ? opts.workers : usable_processors()),
       records(*new record_store),
-      offloads(opts.blocking_threads) {
+      offloads(opts.blocking_threads, saturated(opts.idle_poll)) {
   struct give_up {  // the store is no member that destroys itself
     runtime_core* core;
     ~give_up() {

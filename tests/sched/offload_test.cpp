@@ -70,6 +70,25 @@ TEST_P(offload_test, a_thread_is_used_again) {
   });
 }
 
+// One thread looks for its next job before it sleeps: it is promised to one, and the other job gets
+// another.
+TEST_P(offload_test, jobs_that_come_while_a_thread_polls_do_not_rely_on_the_same_one) {
+  opts.idle_poll = std::chrono::milliseconds(1);
+  on_fiber([] {
+    for (int i = 0; i < 200; ++i) {
+      offload([] {});  // whose thread polls now
+      std::atomic<int> met{0};
+      const auto meet = [&met] {
+        offload([&met] {
+          ++met;
+          return eventually([&met] { return met == 2; });
+        });
+      };
+      gather(meet, meet);
+    }
+  });
+}
+
 TEST_P(offload_test, cancelled_before_it_begins_it_never_runs) {
   opts.blocking_threads = 1;
   on_fiber([] {

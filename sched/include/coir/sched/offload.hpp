@@ -35,6 +35,8 @@ struct awaited_job : offload_job {
   wait_queue waiting;  // under lock
 };
 void run_offloaded(awaited_job&);
+// Whether a thread of the pool is free for one now, or can be made. Fibers only.
+bool offload_begins_at_once();
 
 }  // namespace sched
 

@@ -26,8 +26,8 @@ struct options {
   // A kind that the kernel refuses throws std::system_error with the kernel's errno, the likely
   // cause and the remedy.
   reactor_kind reactor = reactor_kind::automatic;
-  // One idle worker at most polls that long before it sleeps; stops when that rarely pays. 0:
-  // never.
+  // One idle worker at most, and one thread of the pool, polls that long before it sleeps; stops
+  // when that rarely pays. 0: never.
   std::chrono::microseconds idle_poll{20};
   // Paints every stack, to know its high-water mark (slow).
   bool measure_stacks = false;

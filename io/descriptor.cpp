@@ -74,19 +74,6 @@ bool wake_waiting(descriptor& d, direction& side) noexcept {
   return w != nullptr;
 }
 
-// Fills a message to the call that is in an operation now. False: there is none. A generation that
-// is read while the call still holds the direction is that of its operation, or older: then the
-// call, before it begins the next one, sees what was stored before this.
-bool address(sched::request& message, const direction& side) noexcept {
-  const std::uintptr_t word = side.user.load(std::memory_order_seq_cst);
-  sched::waiter* w = direction::waiter_of(word);
-  if (w == nullptr || (word & direction::operating) == 0) return false;
-  message.target = w;
-  message.generation = w->claim.look().generation;
-  message.what = sched::request::kind::stop_operation;
-  return direction::waiter_of(side.user.load(std::memory_order_seq_cst)) == w;
-}
-
 void end_call(descriptor& d, direction& side, stop_message& message) noexcept {
   if (wake_waiting(d, side) || !address(message, side)) return;
   message.about = &d;
@@ -119,6 +106,16 @@ void wait_for_closers(descriptor& d, Done done) noexcept {
 }
 
 }  // namespace
+
+bool address(sched::request& message, const direction& side) noexcept {
+  const std::uintptr_t word = side.user.load(std::memory_order_seq_cst);
+  sched::waiter* w = direction::waiter_of(word);
+  if (w == nullptr || (word & direction::operating) == 0) return false;
+  message.target = w;
+  message.generation = w->claim.look().generation;
+  message.what = sched::request::kind::stop_operation;
+  return direction::waiter_of(side.user.load(std::memory_order_seq_cst)) == w;
+}
 
 descriptor* make_descriptor(handle_type fd) {
   descriptor* d = pool.take();

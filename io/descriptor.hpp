@@ -65,7 +65,7 @@ struct descriptor {
   direction reading, writing;
   stop_message stop_reading, stop_writing;   // the closer's, sent once in the descriptor's life
   std::atomic<std::uint32_t> references{0};  // the handle, and messages in flight
-  handle_type fd = -1;  // written before it is shared, and by the closer at the end
+  handle_type fd = -1;              // written before it is shared, and by the closer at the end
   medium through = medium::socket;  // written before it is shared
 
   sched::spin_lock lock;
@@ -92,6 +92,12 @@ handle_type end_descriptor(descriptor&, parting) noexcept;
 
 // For the call that held `side` when it was closed: leaves it and wakes the closers.
 void leave_while_closing(descriptor&, direction& side) noexcept;
+
+// Fills a message to the call that holds `side` and is in an operation of its home's driver now.
+// False: there is none. A generation that is read while the call still holds the direction is that
+// of its operation, or older: then the call, before it begins the next one, sees what was stored
+// before this.
+bool address(sched::request& message, const direction& side) noexcept;
 
 // A deadline for one direction from now on, also for the call in flight.
 void set_deadline(descriptor&, direction&, clock::time_point);

@@ -44,9 +44,9 @@ void refuse_nul(const std::string& path) {
   if (path.find('\0') != std::string::npos) throw std::invalid_argument("coir: a NUL in a path");
 }
 
-std::unique_ptr<io::open_file> own(handle_type fd, bool direct) {
+std::unique_ptr<io::open_file> own(handle_type fd, int flags) {
   try {
-    return std::make_unique<io::open_file>(fd, direct);
+    return std::make_unique<io::open_file>(fd, flags);
   } catch (const std::bad_alloc&) {
     io::sys::close(fd);
     throw;
@@ -112,7 +112,7 @@ file file::open(const std::string& path, open_mode mode, unsigned perms, std::er
   if (!c.enter_foreign(0, sched::wait_kind::file, error)) return {};
   for (;;) {
     const std::int32_t result = io::run_request(c, r);
-    if (result >= 0) return file(own(result, has(mode, open_mode::direct)));
+    if (result >= 0) return file(own(result, r.flags));
     if (!c.again(result, error)) return {};
   }
 }
@@ -130,7 +130,7 @@ file file::temporary(const std::string& folder, std::error_code& error) {
   const char* const usual = std::getenv("TMPDIR");
   const std::string where = !folder.empty() ? folder : usual != nullptr ? usual : "/tmp";
   const int result = io::run_blocking([&] { return io::sys::open_temporary(where.c_str()); });
-  if (result >= 0) return file(own(result, false));
+  if (result >= 0) return file(own(result, 0));
   error.assign(-result, std::system_category());
   return {};
 }
@@ -144,7 +144,7 @@ file file::temporary(const std::string& folder) {
 file file::adopt(handle_type fd) {
   const int flags = io::sys::set_close_on_exec(fd) < 0 ? -EBADF : io::sys::open_flags(fd);
   if (flags < 0) throw std::system_error(-flags, std::system_category(), "coir: adopt");
-  return file(own(fd, (flags & O_DIRECT) != 0));
+  return file(own(fd, flags));
 }
 
 std::size_t file::read_at(std::span<std::byte> into, std::uint64_t offset, std::error_code& error) {

@@ -7,8 +7,10 @@
 #include <string>
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -70,6 +72,21 @@ int create_and_unlink(const char* folder) {
 [[gnu::noinline]] std::int32_t read_cached(const file_request& r) noexcept {
   const iovec part{r.data, std::min(r.size, most)};
   return answer(::preadv2(r.fd, &part, 1, static_cast<off_t>(r.offset), RWF_NOWAIT));
+}
+
+[[gnu::noinline]] std::int32_t write_cached(const file_request& r) noexcept {
+  const iovec part{r.data, std::min(r.size, most)};
+  return answer(::pwritev2(r.fd, &part, 1, static_cast<off_t>(r.offset), RWF_NOWAIT));
+}
+
+[[gnu::noinline]] std::int64_t position(int fd) noexcept { return ::lseek(fd, 0, SEEK_CUR); }
+[[gnu::noinline]] void set_position(int fd, std::int64_t at) noexcept {
+  ::lseek(fd, static_cast<off_t>(at), SEEK_SET);
+}
+
+[[gnu::noinline]] bool is_in_memory(int fd) noexcept {
+  struct statfs s {};
+  return ::fstatfs(fd, &s) == 0 && (s.f_type == TMPFS_MAGIC || s.f_type == RAMFS_MAGIC);
 }
 
 [[gnu::noinline]] int open_temporary(const char* folder) noexcept {

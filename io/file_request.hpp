@@ -25,9 +25,14 @@ struct file_request {
 namespace sys {
 
 // The kernel's result, or a negative errno.
-std::int32_t run(const file_request&) noexcept;          // blocks its thread
-std::int32_t read_cached(const file_request&) noexcept;  // does not: -EAGAIN, or what is in memory
-int open_temporary(const char* folder) noexcept;         // blocks its thread; a file without a name
+std::int32_t run(const file_request&) noexcept;  // blocks its thread
+// These two do not. -EAGAIN: it would take a device; -EOPNOTSUPP: the file system cannot say.
+std::int32_t read_cached(const file_request&) noexcept;
+std::int32_t write_cached(const file_request&) noexcept;
+std::int64_t position(int fd) noexcept;  // negative: it has none
+void set_position(int fd, std::int64_t) noexcept;
+bool is_in_memory(int fd) noexcept;               // the file has no device that could be waited for
+int open_temporary(const char* folder) noexcept;  // blocks its thread; a file without a name
 std::int64_t send_file(int to, int from, std::int64_t offset, std::size_t count) noexcept;
 
 }  // namespace sys

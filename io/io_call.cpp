@@ -55,6 +55,12 @@ bool io_call::enter_foreign(handle_type fd, sched::wait_kind kind, std::error_co
   return true;
 }
 
+bool io_call::enter_own(handle_type fd, direction& side, sched::wait_kind kind,
+                        std::error_code& error) {
+  side_ = &side;
+  return enter_foreign(fd, kind, error);
+}
+
 reactor& io_call::driver() const noexcept { return *sched::current_host().io->as_reactor(); }
 
 clock::time_point io_call::deadline() const noexcept {
@@ -93,6 +99,7 @@ std::int32_t io_call::begin_operation() noexcept {
 
 void io_call::leave_direction() noexcept {
   held_ = false;
+  if (target_ == nullptr) return;  // nobody else comes by that direction any more
   std::uintptr_t word = side_->user.load(std::memory_order_relaxed);
   if ((word & direction::closing) != 0 ||
       !side_->user.compare_exchange_strong(word, 0, std::memory_order_acq_rel,

@@ -22,10 +22,11 @@ class io_call {
 
   // Once, first. Throws coir::cancelled before anything has happened; false: `error` says why there
   // is no call. A call without descriptor (foreign ones, connections to be) has no direction to
-  // hold.
+  // hold; one on a file brings its own, which whoever closes that finds by the file.
   bool enter(descriptor* d, direction descriptor::*side, sched::wait_kind kind,
              std::error_code& error);
   bool enter_foreign(handle_type fd, sched::wait_kind kind, std::error_code& error);
+  bool enter_own(handle_type fd, direction& side, sched::wait_kind kind, std::error_code& error);
 
   reactor& driver()
       const noexcept;  // of the worker that runs the call now: ask before each attempt

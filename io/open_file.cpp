@@ -1,7 +1,12 @@
 #include "open_file.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <memory>
+#include <new>
+
+#include <fcntl.h>
 
 #include "reactor.hpp"
 #include "run_blocking.hpp"
@@ -10,14 +15,44 @@
 namespace coir::io {
 namespace {
 
-// Reads of what is in memory end here and park nobody; now and then others get a turn.
+// What moves without waiting ends here and parks nobody; now and then others get a turn: after so
+// many units, of one call or that many bytes.
 constexpr std::uint32_t budget = 64;
+constexpr std::size_t unit = 16 * 1024;
+// So long a worker may copy.
+constexpr std::size_t most_quickly = 1024 * 1024;
+// So long a thread may be busy with one file, and a cancellation or a closer wait.
+constexpr std::size_t most_at_once = 8 * 1024 * 1024;
 
-// 0: it is not all in memory, or this is the end, of which not every kernel is sure here.
-std::int32_t quick_read(open_file& f, const file_request& r) {
-  if (r.what != file_request::kind::read || f.direct) return 0;
-  const std::int32_t n = sys::read_cached(r);
-  if (n > 0 && f.quick_reads.fetch_add(1, std::memory_order_relaxed) % budget == budget - 1)
+std::int32_t write_quickly(open_file& f, const file_request& r) noexcept {
+  switch (f.writes.load(std::memory_order_relaxed)) {
+    case quick_write::never:
+      return 0;
+    case quick_write::plainly:
+      return sys::run(r);
+    case quick_write::unknown:
+    case quick_write::asks:
+      break;
+  }
+  const std::int32_t n = sys::write_cached(r);
+  const bool cannot = n == -EOPNOTSUPP || n == -ENOSYS || n == -EINVAL;
+  const auto how = !cannot                   ? quick_write::asks
+                   : sys::is_in_memory(r.fd) ? quick_write::plainly
+                                             : quick_write::never;
+  f.writes.store(how, std::memory_order_relaxed);
+  return n;
+}
+
+// 0 or less: it has to wait for a device, or nobody knows, or this is the end, of which not every
+// kernel is sure here, or an error: the slow way tells.
+std::int32_t move_quickly(open_file& f, file_request r) {
+  using kind = file_request::kind;
+  if (f.direct || (r.what != kind::read && r.what != kind::write)) return 0;
+  r.size = std::min(r.size, most_quickly);
+  const std::int32_t n = r.what == kind::read ? sys::read_cached(r) : write_quickly(f, r);
+  if (n <= 0) return n;
+  const auto spends = static_cast<std::uint32_t>(1 + static_cast<std::size_t>(n) / unit);
+  if (f.spent.fetch_add(spends, std::memory_order_relaxed) % budget + spends >= budget)
     sched::current_host().yield();
   return n;
 }
@@ -31,6 +66,31 @@ std::int32_t run_request(io_call& call, const file_request& r) {
   }
   return run_blocking([&r] { return sys::run(r); });
 }
+
+// Each call once. What a ring does is cancelled there; what a thread of the pool does has the
+// caller's buffer, and ends when the kernel has done with that. Without memory for the message it
+// is the same with a ring.
+void open_file::stop_calls() noexcept {
+  for (;;) {
+    auto message = std::unique_ptr<sched::request>(new (std::nothrow) sched::request);
+    lock.lock();
+    file_call* const call = calls.pop_front();
+    bool tells = false;
+    if (call != nullptr) {
+      told.push_back(*call);
+      sched::request none;
+      tells = call->tell(message != nullptr ? *message : none) && message != nullptr;
+    }
+    lock.unlock();
+    if (call == nullptr) return;
+    if (!tells) continue;
+    message->handled = [](sched::request& r) noexcept { delete &r; };
+    sched::send_request(*message.release());
+  }
+}
+
+open_file::open_file(handle_type number, int open_flags) noexcept
+    : fd(number), direct((open_flags & O_DIRECT) != 0), appends((open_flags & O_APPEND) != 0) {}
 
 handle_type open_file::end(bool close_it) noexcept {
   const auto wait_until = [this](auto done) noexcept {  // the lock is held then
@@ -51,7 +111,8 @@ handle_type open_file::end(bool close_it) noexcept {
     wait_until([this] { return closed; });
     return lock.unlock(), -1;
   }
-  wait_until([this] { return calls == 0; });
+  stop_calls();
+  wait_until([this] { return calls.empty() && told.empty(); });
   lock.unlock();
   if (close_it) sys::close(fd);
   sched::ready_list others;
@@ -64,11 +125,12 @@ handle_type open_file::end(bool close_it) noexcept {
 }
 
 bool file_call::enter(open_file* f, place where, std::error_code& error) {
-  if (!call_.enter_foreign(f == nullptr ? -1 : f->fd, sched::wait_kind::file, error)) return false;
+  if (!call_.enter_own(f == nullptr ? -1 : f->fd, side_, sched::wait_kind::file, error))
+    return false;
   if (f != nullptr) {
     f->lock.lock();
     if (!f->closing) {
-      ++f->calls;
+      f->calls.push_back(*this);
       file_ = f;
     }
     f->lock.unlock();
@@ -91,23 +153,59 @@ void file_call::leave() noexcept {
   if (moves_position_) file_->at_position.store(false, std::memory_order_release);
   sched::ready_list closers;
   file_->lock.lock();
-  if (--file_->calls == 0 && file_->closing)
+  unlink();
+  if (file_->closing && file_->calls.empty() && file_->told.empty())
     while (sched::waiter* w = file_->closers.claim_first()) closers.push(*w);
   file_->lock.unlock();  // the file may be gone from here on
   file_ = nullptr;
   sched::wake(closers);
 }
 
+bool file_call::tell(sched::request& message) noexcept {
+  side_.user.fetch_or(direction::closing, std::memory_order_seq_cst);
+  return address(message, side_);
+}
+
+// A ring that moves a part, tries again and then fails tells of the part, and leaves the position
+// where it was (Linux 6.18): what came next would go over it. So it gets the place, and we move the
+// position.
+std::int32_t file_call::run_at_position(file_request r) {
+  const std::int64_t at =
+      file_->appends || !call_.driver().takes(r.what) ? -1 : sys::position(r.fd);
+  if (at < 0) return run_request(call_, r);
+  r.offset = static_cast<std::uint64_t>(at);
+  const std::int32_t n = run_request(call_, r);
+  if (n > 0) sys::set_position(r.fd, at + n);
+  return n;
+}
+
+// A write to a file system that does not say whether it would wait: the kernel hands it from the
+// ring to a thread of its own, and takes longer for that than we do, if one of ours is free. Only
+// one at a time of a file: it would lock the others out.
+std::int32_t file_call::run_slowly(const file_request& r) {
+  const bool by_us = r.what == file_request::kind::write && !file_->direct &&
+                     file_->writes.load(std::memory_order_relaxed) == quick_write::never &&
+                     sched::on_fiber() && sched::offload_begins_at_once() &&
+                     !file_->writing.exchange(true, std::memory_order_relaxed);
+  if (!by_us) {
+    const bool at_position = r.offset == file_request::current_position && r.size != 0;
+    return at_position ? run_at_position(r) : run_request(call_, r);
+  }
+  struct end_of_writing {
+    std::atomic<bool>& writing;
+    ~end_of_writing() { writing.store(false, std::memory_order_relaxed); }
+  } const end{file_->writing};
+  return run_blocking([&r] { return sys::run(r); });
+}
+
 std::int32_t file_call::run(file_request r, std::error_code& error) {
   r.fd = file_->fd;
-  if (const std::int32_t n = quick_read(*file_, r); n > 0) return n;
+  r.size = std::min(r.size, most_at_once);
   for (;;) {
-    const std::int32_t result = run_request(call_, r);
+    std::int32_t result = call_.closing() ? -ECANCELED : move_quickly(*file_, r);
+    if (result > 0) return result;
+    if (!call_.closing()) result = run_slowly(r);
     if (result >= 0) return result;
-    if (file_->is_closing()) {
-      error = std::make_error_code(std::errc::operation_canceled);
-      return 0;
-    }
     if (!call_.again(result, error)) return 0;
   }
 }

@@ -115,9 +115,10 @@ class file {
 
   void shutdown_write() noexcept {}  // there is nobody to tell
   void shutdown_write(std::error_code& e) noexcept { e.clear(); }
-  // Calls in flight go on to their end, with their result or operation_canceled; waits, shielded,
-  // for these only. Any fiber, any thread; idempotent. Errors of delayed writing show themselves in
-  // sync().
+  // Calls in flight end with operation_canceled, or with their result if that comes first; waits,
+  // shielded, for these only. What the kernel is at with a file it does not interrupt, and it has
+  // the caller's buffer: that is waited for, 8 MiB at most. So is what a thread of the pool waits
+  // for. Any fiber, any thread; idempotent. Errors of delayed writing show themselves in sync().
   void close() noexcept;
   bool is_open() const noexcept;
   handle_type native_handle() const noexcept;  // -1: closed

@@ -61,6 +61,7 @@ look() {
         need socat have socat
         need netcat-openbsd have nc
         need wrk have wrk
+        need redis-tools have redis-cli
         ;;
       servers) # what examples/interop speaks to; their packages start services, so nobody gets them unasked
         need redis-server have redis-server

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install.sh [build] [interop] [servers] [clang] [format] [count] [chroot] [peers]: sees to it that what these need is
+# install.sh [build] [interop] [servers] [clang] [format] [docs] [count] [chroot] [peers]: sees to it that what these need is
 # there. Looks first and installs by apt only what is missing, as root or by sudo; on a system without apt it says what to install.
 source "$(dirname "$0")/common.sh"
 
@@ -77,6 +77,9 @@ look() {
       format)
         need clang-format have clang-format
         need clang-tidy have clang-tidy
+        ;;
+      docs)
+        need doxygen have doxygen
         ;;
       count)
         need valgrind have valgrind

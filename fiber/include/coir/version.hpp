@@ -8,7 +8,7 @@
 #define COIR_VERSION_PATCH 0
 
 // 10000 * major + 100 * minor + patch, so that #if can compare.
-#define COIR_VERSION (10'000 * COIR_VERSION_MAJOR + 100 * COIR_VERSION_MINOR + COIR_VERSION_PATCH)
+#define COIR_VERSION (10000 * COIR_VERSION_MAJOR + 100 * COIR_VERSION_MINOR + COIR_VERSION_PATCH)
 
 namespace coir {
 

@@ -7,6 +7,7 @@
 
 namespace coir {
 
+// One socket that was open when the program started; name: what its unit calls it.
 struct inherited_handle {
   handle_type handle;  // the caller's; close-on-exec
   std::string name;    // FileDescriptorName= of its unit; "unknown": it has none

@@ -9,6 +9,7 @@
 
 namespace coir {
 
+// One address that was tried, and what became of it.
 struct connect_attempt {
   endpoint to;
   std::error_code error;

@@ -83,6 +83,7 @@ class process {
   bool kill_on_destroy_ = true;
 };
 
+// What run_process gives: how the child ended and what it wrote.
 struct run_result {
   exit_status status;
   std::string out, err;  // what was captured

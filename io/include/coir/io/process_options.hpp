@@ -40,6 +40,7 @@ class stdio_choice {
 // parent's with changes: auto all = environment::of_this_process(); all["LANG"] = "C".
 class environment {
  public:
+  // "NAME=value".
   struct variable {
     variable(const char* assignment) : text(assignment) {}
     variable(std::string assignment) : text(std::move(assignment)) {}
@@ -69,6 +70,7 @@ class environment {
   std::vector<std::string> variables_;
 };
 
+// How a child is started: its standard streams, environment, folder, user and other handles.
 struct process_options {
   stdio_choice in = {}, out = {}, err = {};
   environment env = {};

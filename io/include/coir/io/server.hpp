@@ -25,6 +25,7 @@ concept listener = std::movable<L> && requires(L& l, std::error_code& ec) {
   l.close();
 };
 
+// What a server allows its clients.
 struct serve_options {
   std::size_t max_connections = 0;  // more wait in the kernel's backlog; 0: no limit
   // A client that lets its handler wait: if a read or write has waited for so long and no byte has

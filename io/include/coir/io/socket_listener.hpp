@@ -8,6 +8,7 @@
 
 namespace coir {
 
+// How a listening socket is made.
 struct listen_options {
   int backlog = 4096;  // connections that wait to be accepted; the kernel's somaxconn bounds it
   bool reuse_port =

@@ -9,6 +9,7 @@
 
 namespace coir {
 
+// What TCP and Unix-domain streams have in common, beyond the members of every stream.
 class socket_stream : public descriptor_stream {
  public:
   // The peer reads the end of the stream; reading goes on. Does not wait.

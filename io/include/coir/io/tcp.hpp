@@ -10,6 +10,7 @@
 
 namespace coir {
 
+// When an idle connection is probed, and when it counts as lost (tcp(7)).
 struct keep_alive_options {          // 0: the system's
   std::chrono::seconds idle{0};      // silence before the first probe
   std::chrono::seconds interval{0};  // between probes
@@ -44,6 +45,7 @@ class tcp_stream : public socket_stream {
   void set_keep_alive(bool, keep_alive_options, std::error_code&);
 };
 
+// A listening TCP socket; accept gives tcp_streams. Its other members are socket_listener's.
 class tcp_listener : public socket_listener {
  public:
   tcp_listener() noexcept = default;

@@ -11,6 +11,7 @@
 
 namespace coir {
 
+// Who is at the other end: its process when it connected or listened.
 struct unix_credentials {
   pid_t pid = 0;
   uid_t uid = 0;

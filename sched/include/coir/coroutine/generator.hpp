@@ -68,6 +68,7 @@ class generator : public std::ranges::view_base {
   yield_type* frame_ = nullptr;
 };
 
+// Moving on runs the body to its next yield.
 template <class T>
 class generator<T>::iterator {
  public:

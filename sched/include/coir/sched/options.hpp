@@ -16,6 +16,7 @@ enum class reactor_kind : unsigned char {
   iocp,  // Windows
 };
 
+// How a runtime is made. Each field has a default that suits a server.
 struct options {
   // OS threads that run fibers. 0: as many as the process may use (affinity mask and cgroup CPU
   // quota).

@@ -5,6 +5,7 @@
 
 namespace coir {
 
+// What a fiber may be given besides its function.
 struct spawn_options {
   std::string name;
   std::size_t stack_size = 0;  // bytes; 0: options::stack_size

@@ -18,6 +18,7 @@ enum class wait_for_what : unsigned char {
   all,
 };
 
+// What wait gives: the indices, in the range, of what has ended and of what has not.
 struct wait_result {
   std::vector<std::size_t> done, pending;  // indices, ascending
 };
@@ -83,6 +84,7 @@ class completed_view {
   explicit completed_view(R& tasks) : ended_(sched::records_of(tasks)) {
     for (auto& t : tasks) tasks_.push_back(std::addressof(t));
   }
+  // Moving on waits until another task has ended.
   class iterator {
    public:
     using value_type = std::ranges::range_value_t<R>;

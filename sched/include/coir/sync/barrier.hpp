@@ -85,6 +85,7 @@ struct no_completion {
 template <class Completion = sched::no_completion>
 class barrier {
  public:
+  // An arrival, to wait for its phase later.
   class arrival_token {
    public:
     arrival_token(arrival_token&&) noexcept = default;

@@ -134,6 +134,7 @@ class channel {
   sched::channel_core core_;
 };
 
+// Moving on pops an item.
 template <class T>
 class channel<T>::iterator {
  public:

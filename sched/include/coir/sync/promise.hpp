@@ -106,6 +106,7 @@ class promise : public sched::basic_promise<T> {
   bool try_set_value(T&& v) { return this->try_set(std::move(v)); }
 };
 
+// Of a reference.
 template <class T>
 class promise<T&> : public sched::basic_promise<T&> {
  public:
@@ -113,6 +114,7 @@ class promise<T&> : public sched::basic_promise<T&> {
   bool try_set_value(T& v) { return this->try_set(std::addressof(v)); }
 };
 
+// Of no value.
 template <>
 class promise<void> : public sched::basic_promise<void> {
  public:

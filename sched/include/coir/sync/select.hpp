@@ -60,6 +60,7 @@ struct timeout_case {
   clock::time_point deadline;
   F f;
 };
+// The case that runs when no other is ready: made by otherwise().
 template <class F>
 struct otherwise_case {
   F f;

@@ -13,7 +13,7 @@ skip=("${not_code[@]}" --no-suite long)
 
 "$root/tools/install.sh" build clang
 export CXX=clang++ CXX_LD=lld
-configure "$dir" -Db_sanitize="$sanitizers" -Doptimization=1 -Db_ndebug=false -Ddefault_library=static
+configure "$dir" -Db_sanitize="$sanitizers" -Doptimization=1 -Db_ndebug=false -Ddefault_library=static -Dbench=disabled
 
 programs_of() { # the files that the tests of these suites run, relative to the build folder
   meson introspect "$dir" --tests | python3 -c '

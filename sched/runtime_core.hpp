@@ -45,11 +45,17 @@ class runtime_core {
     if (refusing.load(std::memory_order_relaxed)) [[unlikely]]
       refuse(f);
   }
-  void admit(fiber_record&);                                   // by any other thread
+  void admit(fiber_record&);  // by any other thread
+  [[noreturn]] static void say_refused();
   void equip(fiber_record&, std::string name, context_node*);  // a copy of its starter's context
   void refuse_forked() const {
     if (in_forked_child()) [[unlikely]]
       throw std::logic_error("coir: a runtime does not survive fork(2): make one in the child");
+  }
+  // Before anything is counted: those who never cease to spawn do not keep a shutdown waiting.
+  void refuse_late() const {
+    if (refusing.load(std::memory_order_relaxed)) [[unlikely]]
+      say_refused();
   }
   std::uint32_t default_stack_pages() const noexcept { return default_stack_pages_; }
   void request_cancellation(fiber_record&,

@@ -70,6 +70,7 @@ fiber_record& reserve_record(usual, std::uint32_t size_class) {
   if (w == nullptr) [[unlikely]]
     core_of_this_fiber("spawn");
   w->core.refuse_forked();
+  w->core.refuse_late();
   return prepare(w->allocate(size_class), w->core.default_stack_pages(), false, w->next_number());
 }
 
@@ -96,6 +97,7 @@ fiber_record& reserve_record(const spawn_request& r, std::uint32_t size_class) {
   if (o != nullptr && o->stack_size != 0)
     pages = static_cast<std::uint32_t>(fiber::stack_pool::rounded(o->stack_size) / page);
   core.refuse_forked();
+  core.refuse_late();
   if (r.until != nullptr) w->make_room_for_deadline();
   return prepare(
       w != nullptr ? w->allocate(size_class) : core.records.allocate(size_class), pages,
@@ -145,6 +147,10 @@ void runtime_core::refuse(fiber_record& f) {
   else
     spawned_outside.fetch_sub(1, std::memory_order_relaxed);
   fiber_ended();  // the last one may have ended meanwhile, and have counted this one
+  say_refused();
+}
+
+void runtime_core::say_refused() {
   throw std::logic_error("coir: spawn on a runtime that has been shut down");
 }
 

@@ -14,7 +14,7 @@ inline const spawn_options here_only{.name = "", .stack_size = 0, .pinned = true
 // Spins without a blocking call: the worker's other fibers wait for it or for a thief. False:
 // nothing came of it.
 template <class Predicate>
-bool hog_until(Predicate&& holds, std::chrono::milliseconds limit = sanitized ? 20s : 5s) {
+bool hog_until(Predicate&& holds, std::chrono::milliseconds limit = sanitized ? 20s : 10s) {
   const auto end = std::chrono::steady_clock::now() + limit;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > end) return false;

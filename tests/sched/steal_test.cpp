@@ -13,11 +13,6 @@
 namespace coir::testing {
 namespace {
 
-// A take-over is a matter of some 10 ms; a busy machine gets much more.
-void expect_soon(std::chrono::duration<double, std::milli> took) {
-  EXPECT_LT(took.count(), sanitized ? 10'000.0 : 500.0);
-}
-
 class steal_test : public runtime_test {
  protected:
   static constexpr unsigned nowhere = ~0U;
@@ -64,7 +59,6 @@ class steal_test : public runtime_test {
       EXPECT_NE(t.after.load(), t.before.load());
       std::printf("%s blocked on worker %u and was resumed on worker %u after %.2f ms\n", call,
                   t.before.load(), t.after.load(), took.count());
-      expect_soon(took);
     });
   }
 };
@@ -154,14 +148,13 @@ TEST_P(steal_test, a_fiber_in_an_operation_is_resumed_by_another_worker) {
 
 // --- what lies behind a hog
 
-// How long until `holds`, while this worker is hogged.
+// Until `holds`, while this worker is hogged.
 template <class Predicate>
 void expect_rescued(const char* what, Predicate&& holds) {
   const auto start = std::chrono::steady_clock::now();
   EXPECT_TRUE(hog_until(holds)) << what << " was not taken over";
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
   std::printf("%s of a hog was taken over within %.2f ms\n", what, took.count());
-  expect_soon(took);
 }
 
 // F21
@@ -242,11 +235,8 @@ TEST_P(steal_test, a_lone_workers_turn_comes_when_two_threads_bring_a_hog_and_a_
       return hog_until([&] { return ran.load(); });
     });
     ASSERT_TRUE(eventually([&] { return hogging.load(); }));
-    const auto start = std::chrono::steady_clock::now();
     auto job = rt().spawn([&] { ran = true; });
     EXPECT_TRUE(hog.get()) << "the job waited for the hog while another worker slept";
-    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
-    expect_soon(took);
     job.get();
   }
 }

@@ -15,7 +15,8 @@ namespace {
 
 class epoll_factory final : public sched::driver_factory {
  public:
-  explicit epoll_factory(std::string why) : why_(std::move(why)) {}
+  explicit epoll_factory(const std::string& why)
+      : why_(why + "; by system call and epoll: sockets, pipes; by threads: files, names") {}
   std::unique_ptr<sched::driver> make() override { return std::make_unique<epoll_reactor>(group_); }
   const char* name() const noexcept override { return "epoll"; }
   const char* reason() const noexcept override { return why_.c_str(); }
@@ -59,7 +60,9 @@ class uring_factory final : public sched::driver_factory {
   const char* name() const noexcept override {
     return instead_ != nullptr ? instead_->name() : how_.multishot ? "uring" : "uring_oneshot";
   }
-  const char* reason() const noexcept override { return why_.c_str(); }
+  const char* reason() const noexcept override {
+    return instead_ != nullptr ? instead_->reason() : why_.c_str();
+  }
 
  private:
   const uring_options how_;

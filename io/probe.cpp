@@ -130,18 +130,24 @@ std::string explain_refusal(const char* step, int error) {
 }
 
 std::string describe(const uring_capabilities& c, bool multishot) {
-  std::vector<std::string> there, polled;
+  std::vector<std::string> there, ringed, polled, threads;
   if ((c.setup_flags & IORING_SETUP_DEFER_TASKRUN) != 0)
     there.emplace_back("deferred task work");
   else if ((c.setup_flags & IORING_SETUP_COOP_TASKRUN) != 0)
     there.emplace_back("cooperative task work");
-  there.emplace_back(multishot && c.multishot_accept ? "multishot accept" : "one-shot accept");
   there.emplace_back(c.message_by_register ? "wakes by ring message" : "wakes by eventfd");
   there.emplace_back(c.absolute_timeout ? "absolute timeouts" : "relative timeouts");
   for (const named_operation& op : wanted)
-    if (!c.has(op.number)) polled.emplace_back(op.name);
-  there.emplace_back(c.files ? "files" : "files by threads");
-  return joined(there) + (polled.empty() ? "" : "; by poll and system call: " + joined(polled));
+    (c.has(op.number) ? ringed : polled).emplace_back(op.name);
+  if (multishot && c.multishot_accept && c.has(IORING_OP_ACCEPT))
+    ringed.emplace_back("multishot accept");
+  (c.files ? ringed : threads).emplace_back("files");
+  (c.resizes_files ? ringed : threads).emplace_back("truncation");
+  threads.emplace_back("names");
+  std::string all = joined(there);
+  if (!ringed.empty()) all += "; by the ring: " + joined(ringed);
+  if (!polled.empty()) all += "; by poll and system call: " + joined(polled);
+  return all + "; by threads: " + joined(threads);
 }
 
 uring_capabilities probe_uring() {

@@ -41,6 +41,8 @@ options options::from_environment() {
   if (read_number("COIR_IDLE_POLL", 1'000'000u, "a number of microseconds up to 1000000",
                   microseconds))
     o.idle_poll = std::chrono::microseconds(microseconds);
+  unsigned log = 0;
+  if (read_number("COIR_LOG_REACTOR", 1u, "0 or 1", log)) o.log_reactor = log != 0;
   if (const char* text = std::getenv("COIR_REACTOR"); text != nullptr && *text != '\0') {
     const std::string_view name = text;
     if (name == "automatic")

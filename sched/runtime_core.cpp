@@ -94,6 +94,9 @@ runtime_core::runtime_core(options o, parts p, runtime& of)
   reactor_name = made_of.drivers->name();
   reactor_reason = made_of.drivers->reason();
   start_workers();
+  if (opts.log_reactor)
+    std::fprintf(stderr, "coir: %u workers on %s: %s\n", opts.workers, reactor_name.c_str(),
+                 reactor_reason.c_str());
   guard.core = nullptr;
 }
 

@@ -11,15 +11,13 @@
 
 #include "io/driver_factory.hpp"
 #include "io/probe.hpp"
+#include "io/ring.hpp"
 #include "io_fixture.hpp"
 
 // liburing's, so that a test can refuse the rings that come after some.
-struct io_uring;
-struct io_uring_params;
 namespace {
 std::atomic<int> rings_allowed{1'000'000}, refusal{0};
 }
-extern "C" int io_uring_queue_init_params(unsigned, io_uring*, io_uring_params*);
 extern "C" int io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring_params* how) {
   using function = int (*)(unsigned, io_uring*, io_uring_params*);
   static const auto real =
@@ -189,6 +187,38 @@ TEST(ladder, too_few_descriptors_for_all_workers_is_an_error_that_names_the_limi
       }
       return false;
     });
+}
+
+// F42
+TEST(ladder, which_way_each_operation_goes_is_told) {
+  io::uring_capabilities kernel = io::probe_uring();
+  if (!kernel.usable) GTEST_SKIP() << kernel.reason;
+  const std::string all = io::describe(kernel, true);
+  std::printf("%s\n", all.c_str());
+  EXPECT_NE(all.find("by the ring: receive, send"), std::string::npos);
+  EXPECT_NE(all.find("by threads: "), std::string::npos);
+  kernel.operations &= ~(std::uint64_t{1} << IORING_OP_RECV);
+  kernel.files = false;
+  const std::string less = io::describe(kernel, false);
+  EXPECT_NE(less.find("by poll and system call: receive;"), std::string::npos) << less;
+  EXPECT_NE(less.find("by threads: files, "), std::string::npos) << less;
+  EXPECT_EQ(less.find("multishot"), std::string::npos) << less;
+  EXPECT_EQ(less.find('\n'), std::string::npos);
+}
+
+TEST(ladder, a_line_on_request_says_what_runs_and_why) {
+  for (const reactor_kind k : {reactor_kind::automatic, reactor_kind::epoll}) {
+    options o = with(k);
+    ::testing::internal::CaptureStderr();
+    { runtime silent(o); }
+    EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+    o.log_reactor = true;
+    ::testing::internal::CaptureStderr();
+    runtime r(o);
+    const auto m = r.metrics();
+    EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+              "coir: 2 workers on " + m.reactor + ": " + m.reactor_reason + "\n");
+  }
 }
 
 TEST(ladder, refusals_are_explained) {

@@ -17,7 +17,8 @@ namespace {
 class options_test : public ::testing::Test {
  protected:
   options_test() {
-    for (const char* name : {"COIR_WORKERS", "COIR_STACK_SIZE", "COIR_REACTOR", "COIR_IDLE_POLL"}) {
+    for (const char* name : {"COIR_WORKERS", "COIR_STACK_SIZE", "COIR_REACTOR", "COIR_IDLE_POLL",
+                             "COIR_LOG_REACTOR"}) {
       const char* const value = std::getenv(name);
       before_[name] = value != nullptr ? value : "";
       ::unsetenv(name);
@@ -60,11 +61,13 @@ TEST_F(options_test, variables_change_the_defaults_and_empty_ones_do_not) {
   ::setenv("COIR_STACK_SIZE", "65536", 1);
   ::setenv("COIR_REACTOR", "epoll", 1);
   ::setenv("COIR_IDLE_POLL", "0", 1);
+  ::setenv("COIR_LOG_REACTOR", "1", 1);
   options o = options::from_environment();
   EXPECT_EQ(o.workers, 3U);
   EXPECT_EQ(o.stack_size, 65536U);
   EXPECT_EQ(o.reactor, reactor_kind::epoll);
   EXPECT_EQ(o.idle_poll, 0us);
+  EXPECT_TRUE(o.log_reactor);
   ::setenv("COIR_WORKERS", "", 1);
   ::setenv("COIR_REACTOR", "", 1);
   o = options::from_environment();
@@ -81,6 +84,7 @@ TEST_F(options_test, a_bad_value_is_an_invalid_argument_that_names_its_variable)
   for (const char* bad : {"Epoll", "io_uring", "kqueue", " epoll", "0"})
     expect_refused("COIR_REACTOR", bad);
   for (const char* bad : {"-1", "20us", "1000001"}) expect_refused("COIR_IDLE_POLL", bad);
+  for (const char* bad : {"yes", "2"}) expect_refused("COIR_LOG_REACTOR", bad);
 }
 
 TEST_F(options_test, run_takes_them_from_the_environment_and_fails_before_main_runs) {

@@ -43,10 +43,13 @@ struct options {
   // What becomes of an exception that leaves a fiber and that nobody waits for; on any worker.
   // Default: a line on stderr.
   std::function<void(std::exception_ptr, std::string_view fiber_name)> on_unhandled = {};
+  // A line on stderr when a runtime starts: its reactor, why it is this one, and which way each
+  // operation goes. runtime_metrics has the same.
+  bool log_reactor = false;
 
   // The defaults, changed by COIR_WORKERS, COIR_STACK_SIZE (bytes), COIR_REACTOR (automatic, uring,
-  // uring_oneshot, epoll) and COIR_IDLE_POLL (microseconds). A bad value throws
-  // std::invalid_argument that names the variable.
+  // uring_oneshot, epoll), COIR_IDLE_POLL (microseconds) and COIR_LOG_REACTOR (0 or 1). A bad value
+  // throws std::invalid_argument that names the variable.
   static options from_environment();
 };
 

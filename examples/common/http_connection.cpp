@@ -6,16 +6,18 @@ namespace examples {
 
 http::status objection_to(const http::request_header<>& head) {
   if (head.version() != 11 && head.version() != 10) return http::status::http_version_not_supported;
+  int hosts = 0;
+  for (const auto& field : head) {
+    if (field.name() == http::field::host) ++hosts;
+    if (field.name() != http::field::transfer_encoding) continue;
+    // The parser takes a coding that it does not know for no body at all, and what follows for a
+    // request.
+    if (head.version() == 10) return http::status::bad_request;
+    if (!boost::beast::iequals(field.value(), "chunked")) return http::status::not_implemented;
+  }
   // Which server is meant has to be said, and once (RFC 9112, 3.2).
-  const auto hosts = head.count(http::field::host);
-  if (hosts > 1 || (hosts == 0 && head.version() == 11)) return http::status::bad_request;
-  // The parser takes a coding that it does not know for no body at all, and what follows for a
-  // request.
-  const auto coding = head.find(http::field::transfer_encoding);
-  if (coding == head.end()) return http::status::unknown;
-  if (head.version() == 10) return http::status::bad_request;
-  return boost::beast::iequals(coding->value(), "chunked") ? http::status::unknown
-                                                           : http::status::not_implemented;
+  const bool said = hosts == 1 || (hosts == 0 && head.version() == 10);
+  return said ? http::status::unknown : http::status::bad_request;
 }
 
 http::status answer_to(const boost::system::error_code& error) {

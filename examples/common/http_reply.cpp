@@ -36,12 +36,14 @@ reply plain(http::status status, std::string headers) {
 
 void append_head(std::string& to, const reply& r, std::uint64_t length, const manner& m,
                  std::string_view date) {
-  const auto reason = http::obsolete_reason(r.status);
-  to += "HTTP/1.1 ";
-  append_number(to, static_cast<unsigned>(r.status));
-  to += ' ';
-  to.append(reason.data(), reason.size());
-  to += "\r\nDate: ";
+  if (r.status == http::status::ok) {
+    to += "HTTP/1.1 200 OK\r\nDate: ";
+  } else {
+    to += "HTTP/1.1 ";
+    append_number(to, static_cast<unsigned>(r.status));
+    const auto reason = http::obsolete_reason(r.status);
+    (to += ' ').append(reason.data(), reason.size()) += "\r\nDate: ";
+  }
   to += date;
   if (has_body(r.status)) {
     if (!r.type.empty()) (to += "\r\nContent-Type: ") += r.type;
@@ -87,8 +89,10 @@ std::string path_of(std::string_view target) {
     target.remove_prefix(std::min(target.find('/'), target.size()));
   }
   if (!target.starts_with('/')) return {};
-  target = target.substr(0, target.find_first_of("?#"));
-  std::string path;
+  const auto special = target.find_first_of("%?#");
+  if (special == target.npos) return std::string(target);
+  std::string path(target.substr(0, special));
+  target = target.substr(special, target.find_first_of("?#") - special);
   for (std::size_t i = 0; i < target.size(); ++i) {
     char c = target[i];
     if (c == '%') {

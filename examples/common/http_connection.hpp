@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
@@ -79,6 +80,15 @@ class http_connection final : http_service::guest {
     in.disarm();
     return !error || refuse(answer_to(error));
   }
+  // Some more of a body that is read in parts, into where the parser's body points; what came is
+  // gone from there. The limit on time counts for each part.
+  void read_part(http::request_parser<http::buffer_body>& parser,
+                 boost::system::error_code& error) {
+    from_client in{*this, service_.limits.body_time};
+    http::read_some(in, in_, parser, error);
+    in.disarm();
+    if (error == http::error::need_buffer) error = {};
+  }
   // Tells a client that asked for it (RFC 9110, 10.1.1) to send the body.
   template <class Fields>
   void invite(const http::header<true, Fields>& head) {
@@ -92,10 +102,14 @@ class http_connection final : http_service::guest {
     begin(r, r.body.size());
     if (!manner_.head) out_ += r.body;
   }
+  // One that is written to flushed() by somebody else: its line in the log.
+  void answered(http::status status, std::uint64_t bytes) {
+    service_.log.add(peer_, line_, static_cast<unsigned>(status), bytes);
+  }
   // The head of one whose body, of that length, then goes to append() or to flushed().
   void begin(const reply& r, std::uint64_t length) {
     append_head(out_, r, length, manner_, date_.now());
-    service_.log.add(peer_, line_, static_cast<unsigned>(r.status), manner_.head ? 0 : length);
+    answered(r.status, manner_.head ? 0 : length);
     if (out_.size() > most_gathered) flush();
   }
   void append(std::string_view part) {
@@ -113,8 +127,14 @@ class http_connection final : http_service::guest {
     stream_.close();
   }
 
+  std::string peer_address() const {  // without its port; "unknown": it has gone
+    std::error_code error;
+    const std::string all = to_string(stream_.remote(error));
+    return error ? "unknown" : all.substr(0, all.rfind(':'));
+  }
   bool is_open() const { return stream_.is_open(); }
   const manner& how() const { return manner_; }
+  void make_last() { manner_.keep_alive = false; }  // the answer that has not begun yet
 
  private:
   static constexpr std::size_t most_gathered = 256 * 1024;

@@ -2,25 +2,20 @@
 // do. Bodies pass through part by part, so that who reads slowly slows down who sends, and nothing
 // piles up here.
 //   reverse_proxy --listen 127.0.0.1:8080 --backend 127.0.0.1:8081 --backend 127.0.0.1:8082
-#include <algorithm>
-#include <array>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
-
-#include <boost/beast/http/buffer_body.hpp>
-#include <boost/beast/http/rfc7230.hpp>
-#include <boost/beast/http/serializer.hpp>
-#include <boost/beast/http/write.hpp>
 
 #include "common/back_ends.hpp"
 #include "common/command_line.hpp"
 #include "common/http_connection.hpp"
+#include "common/http_relay.hpp"
 #include "common/serve.hpp"
 
 using namespace std::chrono_literals;
 namespace http = boost::beast::http;
+using examples::relay;
+using examples::relayed;
 using error_code = boost::system::error_code;
 using client_connection = examples::http_connection<coir::tcp_stream>;
 using request_parser = http::request_parser<http::buffer_body>;
@@ -44,50 +39,6 @@ struct proxy {
   examples::back_ends servers{given.servers};
 };
 
-// What is between two neighbours and not for who comes after (RFC 9110, 7.6.1). How the body is
-// framed is said anew.
-void remove_hop_by_hop(http::fields& f) {
-  std::vector<std::string> names;
-  const auto connection = f.equal_range(http::field::connection);
-  for (auto it = connection.first; it != connection.second; ++it)
-    for (const auto token : http::token_list(it->value()))
-      if (!boost::beast::iequals(token, "host")) names.emplace_back(token);
-  for (const auto& name : names) f.erase(name);
-  for (const auto name : {http::field::connection, http::field::keep_alive,
-                          http::field::proxy_connection, http::field::te, http::field::trailer,
-                          http::field::transfer_encoding, http::field::upgrade})
-    f.erase(name);
-}
-
-// Moves a body on, part by part: `from` reads a part into the parser's body. Which side failed.
-enum class relayed { all, source_failed, sink_failed };
-template <bool is_request, class From, class To>
-relayed relay(http::parser<is_request, http::buffer_body>& source, From from, bool part_is_there,
-              To& to, http::message<is_request, http::buffer_body>& message, std::uint64_t& moved) {
-  http::serializer<is_request, http::buffer_body> out(message);
-  std::array<char, 16 * 1024> part;
-  error_code error;
-  message.body() = {nullptr, 0, !source.is_done()};
-  // The head waits for no part of the body, unless one is there already.
-  if (!source.is_done() && !part_is_there) http::write_header(to, out, error);
-  while (!error) {
-    std::size_t size = 0;
-    if (!source.is_done()) {
-      auto& into = source.get().body();
-      into = {part.data(), part.size(), true};
-      from(error);
-      if (error) return relayed::source_failed;
-      size = part.size() - into.size;
-    }
-    message.body() = {size != 0 ? part.data() : nullptr, size, !source.is_done()};
-    moved += size;
-    if (size != 0 || source.is_done()) http::write(to, out, error);
-    if (error == http::error::need_buffer) error = {};
-    if (!error && source.is_done()) return relayed::all;
-  }
-  return relayed::sink_failed;
-}
-
 // One request on its way to its answer.
 class exchange {
  public:
@@ -97,7 +48,7 @@ class exchange {
     // What may be sent twice: it means the same then, and its body has not been used up.
     repeatable_ = asked.is_done() && method != http::verb::post && method != http::verb::patch &&
                   method != http::verb::connect && method != http::verb::unknown;
-    remove_hop_by_hop(head_);
+    examples::remove_hop_by_hop(head_);
     head_.erase(http::field::expect);  // the client is invited by us
     head_.version(11);
     std::string through(head_["X-Forwarded-For"]);
@@ -192,7 +143,7 @@ class exchange {
   // Whether all of it came from the server.
   bool send_answer(examples::upstream& up, answer_parser& answer) {
     http::response<http::buffer_body> message(answer.get().base());
-    remove_hop_by_hop(message);
+    examples::remove_hop_by_hop(message);
     message.version(11);
     const bool bodiless = client_.how().head || answer.is_done();
     const bool framed = bodiless || answer.content_length().has_value();

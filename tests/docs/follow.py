@@ -10,12 +10,14 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 
 REQUIRES = {'openssl': 'openssl', 'curl': 'curl', 'c++': 'c++', 'pkg-config': 'pkg-config', 'systemd-analyze': 'systemd-analyze'}
+LIMIT = 500  # seconds: it compiles
 MARK = '=== follow: '
 BLOCK = re.compile(r'(?:`([\w./-]+)`:\n\n)?^```(\w+)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
@@ -60,6 +62,27 @@ def environment(build, home):
     sys.exit(f'{build} installs no coir.pc')
 
 
+def run(script, folder, env):
+    """Its code, output and errors; what it left running is ended."""
+    with tempfile.TemporaryFile('w+') as out, tempfile.TemporaryFile('w+') as errors, open(
+            os.path.join(folder, '.script'), 'w', encoding='utf-8') as f:
+        f.write(script)
+        f.flush()
+        shell = subprocess.Popen(['bash', f.name], cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=env,
+                                 start_new_session=True)
+        try:
+            code = shell.wait(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            code = 'the limit of time'
+        try:
+            os.killpg(shell.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        out.seek(0)
+        errors.seek(0)
+        return code, out.read(), errors.read()
+
+
 def main():
     document, build = sys.argv[1], os.path.abspath(sys.argv[2])
     with open(document, encoding='utf-8') as f:
@@ -84,20 +107,19 @@ def main():
             return 77
         for shared in ('docs', 'tools'):
             os.symlink(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(document))), shared), os.path.join(folder, shared))
-        done = subprocess.run(['bash'], input=script, cwd=folder, capture_output=True, text=True, timeout=250, check=False,
-                              env=environment(build, folder))
-    outputs = done.stdout.split(MARK)[1:]
+        code, out, errors = run(script, folder, environment(build, folder))
+    outputs = out.split(MARK)[1:]
     wrong = 0
     for n, (text, expected) in enumerate(steps):
         got = outputs[n].split('\n', 1)[1] if n < len(outputs) else None
         if got is None or expected is not None and not re.fullmatch(pattern(expected), got):
             wrong += 1
             print(f'{text}expected {expected!r}\n     got {got!r}')
-    if done.returncode == 77:
-        print(done.stderr)
+    if code == 77:
+        print(errors)
         return 77
-    if done.returncode != 0 or wrong:
-        print(f'{document}: ended with {done.returncode}\n{done.stderr}')
+    if code != 0 or wrong:
+        print(f'{document}: ended with {code}\n{errors}')
         return 1
     print(f'{document}: {len(steps)} blocks of commands')
     return 0

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# install.sh [build] [interop] [servers] [clang] [format] [docs] [count] [chroot] [peers]: sees to it that what these need is
-# there. Looks first and installs by apt only what is missing, as root or by sudo; on a system without apt it says what to install.
+# install.sh [build] [interop] [servers] [clang] [format] [docs] [count] [consumers] [chroot] [peers]: sees to it that what
+# these need is there. Looks first and installs by apt only what is missing, as root or by sudo; on a system without apt it
+# says what to install.
 source "$(dirname "$0")/common.sh"
 
 missing=()
@@ -91,6 +92,10 @@ look() {
         need librust-tokio-dev ls -d /usr/share/cargo/registry/tokio-1*
         need lua5.4 have lua5.4
         need luajit have luajit
+        ;;
+      consumers)
+        need cmake have cmake
+        need git have git
         ;;
       chroot)
         need debootstrap have debootstrap

@@ -63,6 +63,7 @@ look() {
         need netcat-openbsd have nc
         need wrk have wrk
         need redis-tools have redis-cli
+        need bind9-dnsutils have dig
         ;;
       servers) # what examples/interop speaks to; their packages start services, so nobody gets them unasked
         need redis-server have redis-server

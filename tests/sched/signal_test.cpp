@@ -165,7 +165,7 @@ TEST_P(signal_test, what_cannot_be_waited_for_is_a_bad_argument) {
 // F78: a storm, while sets come and go. Somebody hears of it after the last signal.
 TEST_P(signal_test, a_storm_loses_no_last_signal_and_sets_may_go_in_it) {
   on_fiber([] {
-    const int count = sanitized ? 2'000 : 20'000;
+    const int count = sanitized ? 2'000 : 100'000;
     std::atomic<int> begun{0};
     std::atomic<bool> over{false};
     signal_set stays{SIGUSR1};

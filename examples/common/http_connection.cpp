@@ -6,6 +6,10 @@ namespace examples {
 
 http::status objection_to(const http::request_header<>& head) {
   if (head.version() != 11 && head.version() != 10) return http::status::http_version_not_supported;
+  const auto target = head.target();
+  const bool all_of_it = target == "*" && head.method() == http::verb::options;
+  if (!target.starts_with('/') && !target.starts_with("http://") && !all_of_it)
+    return http::status::bad_request;
   int hosts = 0;
   for (const auto& field : head) {
     if (field.name() == http::field::host) ++hosts;

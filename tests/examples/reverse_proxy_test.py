@@ -376,7 +376,7 @@ class ReverseProxyTest(unittest.TestCase):
             self.assertEqual(len(other.ask('/x').body), 5_000_000)
         self.assertEqual(proxy.end()[:2], (0, 'reverse_proxy: stopped\n'))
 
-    BAD = ((b'GARBAGE\r\n\r\n', 400), (b'GET / HTTP/1.1\r\n\r\n', 400),
+    BAD = ((b'GARBAGE\r\n\r\n', 400), (b'GET / HTTP/1.1\r\n\r\n', 400), (b'CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n', 400),
            (b'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400),
            (b'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n', 501),
            (b'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcXY\r\n', 400),

@@ -53,7 +53,7 @@ void serve_waiting(store& data, const key& k) {
   const auto queue = s.waiting.find(k.text);
   if (queue == s.waiting.end()) return;
   for (record* r = data.find(k); r != nullptr && !queue->second.empty();) {
-    list& items = *std::get<std::unique_ptr<list>>(r->second.what);
+    list& items = *std::get<std::unique_ptr<list>>(r->what);
     waiting_pop& w = *queue->second.front();
     queue->second.pop_front();
     if (w.claimed.exchange(true)) continue;

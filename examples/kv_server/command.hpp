@@ -105,8 +105,8 @@ T* find(call& c, const key& k) {
   if (r == nullptr) return nullptr;
   T* found = nullptr;
   if constexpr (std::is_same_v<T, std::string>) {
-    found = std::get_if<std::string>(&r->second.what);
-  } else if (auto* held = std::get_if<std::unique_ptr<T>>(&r->second.what)) {
+    found = std::get_if<std::string>(&r->what);
+  } else if (auto* held = std::get_if<std::unique_ptr<T>>(&r->what)) {
     found = held->get();
   }
   if (found == nullptr) throw command_error("WRONGTYPE the key holds a value of another type");
@@ -115,7 +115,7 @@ T* find(call& c, const key& k) {
 template <class T>
 T& make(call& c, const key& k) {
   if (T* found = find<T>(c, k)) return *found;
-  value& v = c.all.data.make(k).second.what;
+  value& v = c.all.data.make(k).what;
   if constexpr (std::is_same_v<T, std::string>)
     return std::get<T>(v);
   else

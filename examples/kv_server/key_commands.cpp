@@ -23,7 +23,7 @@ void exist(call& c) {
 void type(call& c) {
   const record* r = c.all.data.find(c.key);
   static constexpr const char* names[] = {"string", "list", "hash"};
-  put_simple(c.reply, r == nullptr ? "none" : names[r->second.what.index()]);
+  put_simple(c.reply, r == nullptr ? "none" : names[r->what.index()]);
 }
 
 // `unit`: milliseconds of one of the command's; a time of the past erases the key.
@@ -51,8 +51,8 @@ void expire_at_millisecond(call& c) { expire(c, 1, 0); }
 std::int64_t milliseconds_left(call& c) {
   const record* r = c.all.data.find(c.key);
   if (r == nullptr) return -2;
-  if (r->second.expires == 0) return -1;
-  return std::max<std::int64_t>(r->second.expires - unix_milliseconds(), 0);
+  if (r->expires == 0) return -1;
+  return std::max<std::int64_t>(r->expires - unix_milliseconds(), 0);
 }
 void time_left(call& c) {
   const std::int64_t n = milliseconds_left(c);
@@ -62,7 +62,7 @@ void precise_time_left(call& c) { put_integer(c.reply, milliseconds_left(c)); }
 
 void persist(call& c) {
   record* r = c.all.data.find(c.key);
-  c.changed = r != nullptr && r->second.expires != 0;
+  c.changed = r != nullptr && r->expires != 0;
   if (c.changed) c.all.data.expire(c.key, *r, 0);
   put_integer(c.reply, c.changed);
 }
@@ -72,11 +72,11 @@ std::size_t collect(call& c, shard& s, std::string_view pattern, std::string& to
   std::size_t found = 0;
   const std::int64_t now = unix_milliseconds();
   const std::lock_guard locked(s.lock);
-  for (const auto& [name, e] : s.entries)
-    if ((e.expires == 0 || e.expires > now) && matches(pattern, name)) {
-      put_bulk(to, name);
-      ++found;
-    }
+  s.entries.for_each([&](const record& r) {
+    if ((r.expires != 0 && r.expires <= now) || !matches(pattern, r.name)) return;
+    put_bulk(to, r.name);
+    ++found;
+  });
   c.shows = std::max(c.shows, s.logged);
   return found;
 }

@@ -98,7 +98,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    kv::field_hash::seed = std::random_device()() * 0x1'0000'0001ull;
+    kv::seeded_hash::seed = std::random_device()() * 0x1'0000'0001ull;
     coir::run(given->options, [&] { serve(*given); });
   } catch (const std::exception& e) {
     std::fprintf(stderr, "kv_server: %s\n", e.what());

@@ -2,22 +2,13 @@
 
 #include <charconv>
 #include <cstring>
-#include <optional>
 
 namespace kv {
 namespace {
 
 constexpr std::size_t longest_inline = 64 * 1024;
-constexpr std::size_t longest_count = 32;  // a line that holds a number
 constexpr std::int64_t most_words = 1024 * 1024;
 constexpr std::size_t many_words = 4096;  // memory for more is given back
-
-std::optional<std::int64_t> number(std::string_view text) {
-  std::int64_t n = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return n;
-}
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -67,41 +58,43 @@ void put_number(std::string& to, char kind, std::int64_t n) {
 }  // namespace
 
 request_parser::result request_parser::parse(std::string_view input) {
-  if (input.empty()) return result::incomplete;
+  begun_ = !input.empty();
+  if (!begun_) return result::incomplete;
   return input[0] == '*' ? parse_array(input) : parse_inline(input);
 }
 
 request_parser::result request_parser::done(std::size_t size) noexcept {
   size_ = size;
   at_ = scanned_ = 0;
+  begun_ = false;
   left_ = bulk_ = unknown;
   return words_.empty() ? result::empty : result::request;
 }
 
-// A line from at_ on, without its end, and at_ behind it. False: it has not come, or error_ is set.
-bool request_parser::find_line(std::string_view input, std::size_t longest,
-                               std::string_view& line) {
-  const std::size_t from = std::max(at_, scanned_);
-  const std::size_t end = input.find('\n', from);
-  if (end == input.npos || end - at_ > longest) {
-    scanned_ = input.size();
-    if (std::min(end, input.size()) - at_ > longest) error_ = "a line is too long";
-    return false;
+// A line that is a character and a number, from at_ on; it is short, so half of it is looked at
+// again.
+request_parser::result request_parser::parse_count(std::string_view input, std::int64_t& to) {
+  constexpr std::size_t most_digits = 18;  // which fit
+  std::size_t i = at_ + 1;
+  std::int64_t n = 0;
+  for (; i < input.size() && input[i] >= '0' && input[i] <= '9'; ++i) {
+    if (i - at_ > most_digits) return result::bad;
+    n = 10 * n + (input[i] - '0');
   }
-  line = input.substr(at_, end - at_);
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  at_ = end + 1;
-  scanned_ = 0;
-  return true;
+  const bool digits = i > at_ + 1;
+  if (i < input.size() && input[i] == '\r' && digits) ++i;
+  if (i == input.size()) return result::incomplete;
+  if (input[i] != '\n' || !digits) return result::bad;
+  to = n;
+  at_ = i + 1;
+  return result::request;
 }
 
 request_parser::result request_parser::parse_array(std::string_view input) {
   if (left_ == unknown) {
-    std::string_view line;
-    if (!find_line(input, longest_count, line)) return *error_ ? result::bad : result::incomplete;
-    const auto words = number(line.substr(1));
-    if (!words || *words < 0 || *words > most_words) return fail("bad number of words");
-    left_ = *words;
+    const result r = parse_count(input, left_);
+    if (r == result::bad || left_ > most_words) return fail("bad number of words");
+    if (r != result::request) return r;
     if (ranges_.capacity() > many_words) ranges_ = {}, words_ = {};  // of one that was huge
     ranges_.clear();
   }
@@ -116,13 +109,12 @@ request_parser::result request_parser::parse_array(std::string_view input) {
 
 request_parser::result request_parser::parse_word(std::string_view input) {
   if (bulk_ == unknown) {
-    std::string_view line;
-    if (!find_line(input, longest_count, line)) return *error_ ? result::bad : result::incomplete;
-    if (line.empty() || line[0] != '$') return fail("a word does not begin with '$'");
-    const auto size = number(line.substr(1));
-    if (!size || *size < 0) return fail("bad length of a word");
-    if (at_ + static_cast<std::uint64_t>(*size) > max_size_) return fail("the request is too big");
-    bulk_ = *size;
+    if (at_ == input.size()) return result::incomplete;
+    if (input[at_] != '$') return fail("a word does not begin with '$'");
+    const result r = parse_count(input, bulk_);
+    if (r == result::bad) return fail("bad length of a word");
+    if (r != result::request) return r;
+    if (at_ + static_cast<std::uint64_t>(bulk_) > max_size_) return fail("the request is too big");
   }
   const auto size = static_cast<std::size_t>(bulk_);
   if (input.size() - at_ < size + 2) return result::incomplete;
@@ -136,11 +128,15 @@ request_parser::result request_parser::parse_word(std::string_view input) {
 }
 
 request_parser::result request_parser::parse_inline(std::string_view input) {
-  std::string_view line;
-  if (!find_line(input, longest_inline, line)) return *error_ ? result::bad : result::incomplete;
+  const std::size_t end = input.find('\n', scanned_);
+  scanned_ = input.size();
+  if (std::min(end, input.size()) > longest_inline) return fail("a line is too long");
+  if (end == input.npos) return result::incomplete;
+  std::string_view line = input.substr(0, end);
+  if (line.ends_with('\r')) line.remove_suffix(1);
   if (!split(line)) return fail("a quoted word does not end");
   encoded_ = {};
-  return done(at_);
+  return done(end + 1);
 }
 
 bool request_parser::split(std::string_view line) {

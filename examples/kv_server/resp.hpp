@@ -28,7 +28,7 @@ class request_parser {
   std::size_t size() const noexcept { return size_; }
 
   const char* error() const noexcept { return error_; }  // after `bad`
-  bool in_request() const noexcept { return at_ != 0 || scanned_ != 0; }
+  bool in_request() const noexcept { return begun_; }
 
  private:
   static constexpr std::int64_t unknown = -1;
@@ -38,15 +38,16 @@ class request_parser {
 
   result fail(const char* error) noexcept { return error_ = error, result::bad; }
   result done(std::size_t size) noexcept;
-  bool find_line(std::string_view input, std::size_t longest, std::string_view& line);
+  result parse_count(std::string_view input, std::int64_t& to);
   result parse_array(std::string_view input);
   result parse_word(std::string_view input);
   result parse_inline(std::string_view input);
   bool split(std::string_view line);
 
   const std::size_t max_size_;
+  bool begun_ = false;
   std::size_t at_ = 0;           // offset of what is to be parsed next
-  std::size_t scanned_ = 0;      // no end of line between at_ and here
+  std::size_t scanned_ = 0;      // of an inline request: it does not end before
   std::int64_t left_ = unknown;  // words still to come
   std::int64_t bulk_ = unknown;  // bytes of the next word
   std::vector<range> ranges_;    // words that have come; offsets, because the input may move

@@ -14,29 +14,27 @@ std::int64_t unix_milliseconds() {
 
 record* store::find(const key& k) {
   shard& s = shard_of(k);
-  const auto found = s.entries.find(k);
-  if (found == s.entries.end()) return nullptr;
-  const std::int64_t expires = found->second.expires;
-  if (expires == 0 || loading_ || expires > unix_milliseconds()) [[likely]]
-    return &*found;
-  erase_expired(s, *found);
+  record* const r = s.entries.find(k);
+  if (r == nullptr || r->expires == 0 || loading_ || r->expires > unix_milliseconds()) [[likely]]
+    return r;
+  erase_expired(s, *r);
   return nullptr;
 }
 
 record& store::make(const key& k) {
   if (record* r = find(k)) return *r;
-  return *shard_of(k).entries.emplace(k.text, entry{}).first;
+  return shard_of(k).entries.insert(k);
 }
 
 bool store::erase(const key& k) {
-  const record* r = find(k);
+  record* r = find(k);
   if (r != nullptr) erase(shard_of(k), *r);
   return r != nullptr;
 }
 
-void store::erase(shard& s, const record& r) {
-  if (r.second.expires != 0) s.expiring.erase({r.second.expires, &r.first});
-  s.entries.erase(s.entries.find(std::string_view(r.first)));
+void store::erase(shard& s, record& r) {
+  if (r.expires != 0) s.expiring.erase({r.expires, &r});
+  s.entries.erase(r);
 }
 
 void store::clear(shard& s) {
@@ -45,20 +43,20 @@ void store::clear(shard& s) {
 }
 
 void store::expire(const key& k, record& r, std::int64_t when) {
-  std::int64_t& old = r.second.expires;
+  std::int64_t& old = r.expires;
   if (old == when) return;
   shard& s = shard_of(k);
-  if (when != 0) s.expiring.emplace(when, &r.first);
-  if (old != 0) s.expiring.erase({old, &r.first});
+  if (when != 0) s.expiring.emplace(when, &r);
+  if (old != 0) s.expiring.erase({old, &r});
   old = when;
 }
 
 // It goes into the log like a DEL of a client's, because when the log is read nothing expires: the
 // commands that followed met no such key then, and must not meet one now.
-void store::erase_expired(shard& s, const record& r) {
+void store::erase_expired(shard& s, record& r) {
   if (log_ != nullptr) {
     std::string del;
-    put_request(del, std::array<std::string_view, 2>{"DEL", r.first});
+    put_request(del, std::array<std::string_view, 2>{"DEL", r.name});
     log(s, del);
   }
   expired.fetch_add(1, std::memory_order_relaxed);
@@ -72,8 +70,7 @@ void store::expire_due() {
     for (bool more = true; more;) {
       const std::lock_guard locked(s.lock);
       const auto due = [&] { return !s.expiring.empty() && s.expiring.begin()->first <= now; };
-      for (int n = 0; n < at_once && due(); ++n)
-        erase_expired(s, *s.entries.find(std::string_view(*s.expiring.begin()->second)));
+      for (int n = 0; n < at_once && due(); ++n) erase_expired(s, *s.expiring.begin()->second);
       more = due();
     }
 }

@@ -20,52 +20,19 @@
 #include <utility>
 #include <variant>
 
-#include "text_hash.hpp"
+#include "key_table.hpp"
 
 namespace kv {
 
 class append_log;
 struct waiting_pop;
 
-struct key {
-  std::string_view text;
-  std::uint64_t hash;
-};
-
-using list = std::deque<std::string>;
-struct field_hash {
-  using is_transparent = void;
-  // Not noexcept: libstdc++ then keeps the hash beside the key.
-  std::size_t operator()(std::string_view t) const { return hash_of(t, seed); }
-  static inline std::uint64_t seed = 0;  // set before the first worker starts
-};
-using hash_table = std::unordered_map<std::string, std::string, field_hash, std::equal_to<>>;
-using value = std::variant<std::string, std::unique_ptr<list>, std::unique_ptr<hash_table>>;
-
-struct entry {
-  value what;
-  std::int64_t expires = 0;  // milliseconds of Unix time; 0: never. Changed by store::expire
-};
-
-struct key_hash : field_hash {
-  using field_hash::operator();
-  std::size_t operator()(const key& k) const { return k.hash; }
-};
-struct key_equal {
-  using is_transparent = void;
-  bool operator()(std::string_view a, std::string_view b) const noexcept { return a == b; }
-  bool operator()(const key& a, std::string_view b) const noexcept { return a.text == b; }
-  bool operator()(std::string_view a, const key& b) const noexcept { return a == b.text; }
-};
-using key_table = std::unordered_map<std::string, entry, key_hash, key_equal>;
-using record = key_table::value_type;
-
 struct alignas(64) shard {
   std::mutex lock;  // of all the rest
   key_table entries;
-  std::set<std::pair<std::int64_t, const std::string*>> expiring;  // the keys of `entries`
+  std::set<std::pair<std::int64_t, record*>> expiring;  // those that will
   // Those who wait for an item of a list, first come first served; no key without any.
-  std::unordered_map<std::string, std::deque<waiting_pop*>, field_hash, std::equal_to<>> waiting;
+  std::unordered_map<std::string, std::deque<waiting_pop*>, seeded_hash, std::equal_to<>> waiting;
   std::uint64_t logged = 0;  // the log's position behind the last change of this shard
 };
 
@@ -78,14 +45,14 @@ class store {
 
   explicit store(append_log* log) : log_(log) {}  // null: none
 
-  key key_of(std::string_view text) const { return {text, key_hash{}(text)}; }
+  key key_of(std::string_view text) const { return {text, seeded_hash{}(text)}; }
   shard& shard_of(const key& k) noexcept { return shards_[k.hash >> 56]; }
   std::array<shard, shards>& all() noexcept { return shards_; }
 
   record* find(const key&);  // null: there is none, or its time has come and it is erased
   record& make(const key&);  // the one there is, or a new empty string
   bool erase(const key&);    // whether there was one
-  void erase(shard&, const record&);
+  void erase(shard&, record&);
   void clear(shard&);
   void expire(const key&, record&, std::int64_t when);  // 0: never
 
@@ -96,7 +63,7 @@ class store {
   std::atomic<std::uint64_t> expired{0};  // so far
 
  private:
-  void erase_expired(shard&, const record&);
+  void erase_expired(shard&, record&);
 
   append_log* const log_;
   bool loading_ = false;

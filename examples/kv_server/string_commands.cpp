@@ -14,11 +14,11 @@ void assign(std::string& to, std::string_view text) {
 
 void assign(call& c, const key& k, std::string_view text) {
   record& r = c.all.data.make(k);
-  if (auto* old = std::get_if<std::string>(&r.second.what))
+  if (auto* old = std::get_if<std::string>(&r.what))
     assign(*old, text);
   else
-    r.second.what = std::string(text);
-  if (r.second.expires != 0) c.all.data.expire(k, r, 0);
+    r.what = std::string(text);
+  if (r.expires != 0) c.all.data.expire(k, r, 0);
   c.changed = true;
 }
 
@@ -68,7 +68,7 @@ void set_with_options(call& c) {
   o.parse(c.words);
   const record* there = c.all.data.find(c.key);
   if (there != nullptr ? o.if_new : o.if_there) return put_null(c.reply);
-  const std::int64_t kept = there != nullptr && o.keep_expiry ? there->second.expires : 0;
+  const std::int64_t kept = there != nullptr && o.keep_expiry ? there->expires : 0;
   const std::int64_t expires = o.expires.value_or(kept);
   assign(c, c.key, c.words[2]);
   put_simple(c.reply, "OK");
@@ -130,7 +130,7 @@ void get_many(call& c) {
   put_array(c.reply, c.words.size() - 1);
   for (const std::string_view name : c.words.subspan(1)) {
     const record* r = c.all.data.find(c.all.data.key_of(name));
-    const std::string* s = r != nullptr ? std::get_if<std::string>(&r->second.what) : nullptr;
+    const std::string* s = r != nullptr ? std::get_if<std::string>(&r->what) : nullptr;
     s != nullptr ? put_bulk(c.reply, *s) : put_null(c.reply);
   }
 }

@@ -42,7 +42,7 @@ class BadInputTest(Case):
         before = self.rest(server)
         bad = {
             b'*-1\r\n': 'number of words', b'*x\r\n': 'number of words', b'*1048577\r\n': 'number of words',
-            b'*99999999999999999999\r\n': 'number of words', b'*\r\n': 'number of words', b'*' + b'1' * 100: 'too long',
+            b'*99999999999999999999\r\n': 'number of words', b'*\r\n': 'number of words', b'*' + b'1' * 100: 'number of words',
             b'*1\r\n:4\r\n': "does not begin with '$'", b'*1\r\n\r\n': "does not begin with '$'",
             b'*1\r\n$-1\r\n': 'bad length', b'*1\r\n$4x\r\nPING\r\n': 'bad length', b'*1\r\n$9999999999999\r\n': 'too big',
             b'*1\r\n$18446744073709551615\r\n': 'bad length', b'*2\r\n$3\r\nGET\r\n$100001\r\n': 'too big',

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 
-REQUIRES = {'openssl': 'openssl', 'curl': 'curl', 'c++': 'c++', 'pkg-config': 'pkg-config', 'systemd-analyze': 'systemd-analyze'}
+REQUIRES = {'openssl': 'openssl', 'curl': 'curl', 'c++': 'c++', 'pkg-config': 'pkg-config', 'systemd-analyze': 'systemd-analyze',
+            'systemd-socket-activate': 'systemd-socket-activate'}
 LIMIT = 500  # seconds: it compiles
 MARK = '=== follow: '
 BLOCK = re.compile(r'(?:`([\w./-]+)`:\n\n)?^```(\w+)\n(.*?)^```$', re.MULTILINE | re.DOTALL)

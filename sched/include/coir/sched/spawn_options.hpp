@@ -7,7 +7,7 @@ namespace coir {
 
 // What a fiber may be given besides its function.
 struct spawn_options {
-  std::string name;
+  std::string name = {};
   std::size_t stack_size = 0;  // bytes; 0: options::stack_size
   bool pinned = false;         // never stolen: stays on the worker that it starts on
 };

@@ -33,6 +33,11 @@ constexpr std::array workloads{
     workload{"udp_echo", "one UDP socket, 16 messages under way", &measure_udp_echo},
     workload{"stream", "one TCP connection at full speed", &measure_stream},
     workload{"balance", "work that begins on one of two workers", &measure_balance},
+    workload{"scale_fibers", "fibers that take turns, among many", &measure_scale_fibers},
+    workload{"scale_timers", "timers that are set and taken back, among many",
+             &measure_scale_timers},
+    workload{"scale_connections", "connections that are asked in turn, among many",
+             &measure_scale_connections},
     workload{"parked", "memory of a million fibers that wait", &measure_parked},
 };
 
@@ -58,17 +63,18 @@ bool is_known(const std::string& word) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const flags given(argc, argv, "[WORKLOAD...] [OPTION...]",
-                    {{"list", "", "the workloads"},
-                     {"quick", "", "small sizes: does it run at all?"},
-                     {"workers", "N", "instead of 1 and 2"},
-                     {"stack-size", "BYTES", "of each fiber"},
-                     {"idle-poll", "US", "how long an idle worker polls before it sleeps"},
-                     {"fibers", "N", "yield: 2, 200 or 1000 only; mutex and parked: how many"},
-                     {"count", "N", "operations, tasks or sleepers; fork_join: which number"},
-                     {"pin", "", "each worker to a processor of its own"},
-                     {"here", "", "in this process, not in a child: for profilers"},
-                     {"no-reactor", "", "workers without I/O"}});
+  const flags given(
+      argc, argv, "[WORKLOAD...] [OPTION...]",
+      {{"list", "", "the workloads"},
+       {"quick", "", "small sizes: does it run at all?"},
+       {"workers", "N", "instead of 1 and 2"},
+       {"stack-size", "BYTES", "of each fiber"},
+       {"idle-poll", "US", "how long an idle worker polls before it sleeps"},
+       {"fibers", "N", "yield: 2, 200 or 1000 only; mutex, parked and scale: how many"},
+       {"count", "N", "operations, tasks or sleepers; fork_join: which number"},
+       {"pin", "", "each worker to a processor of its own"},
+       {"here", "", "in this process, not in a child: for profilers"},
+       {"no-reactor", "", "workers without I/O"}});
   if (given.has("list")) {
     for (const workload& w : workloads) std::printf("%-18s %s\n", w.name, w.what);
     return 0;

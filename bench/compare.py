@@ -1,54 +1,28 @@
 #!/usr/bin/env python3
 """compare.py BUILD [WORKLOAD...]: coir and its peers, taken in turn for several rounds on the same machine.
 
-Prints a table: the median of the rounds with the least and the greatest, and coir's share of each peer's. Workloads
-are those of coir_bench, and echo.
+Prints tables: the median of the rounds with the least and the greatest, and coir's share of each peer's. Workloads
+are those of coir_bench, and echo. With --write they also go to RESULTS.md, with charts: results.py.
 """
 import argparse
-import collections
+import importlib.util
 import os
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 
 import echo
+import results
+import table
 
 MICRO = ('yield', 'spawn_join', 'spawn_many', 'fork_join', 'mutex', 'channel_ping_pong', 'channel_throughput',
-         'skynet_channels', 'wake', 'deadlines', 'sleepers', 'parked', 'generator')
+         'skynet_channels', 'wake', 'deadlines', 'sleepers', 'parked', 'generator', 'balance', 'stream', 'udp_echo',
+         'file_copy')
 
 
-class Table:
-    """Values by figure and contestant, in the order in which they first came."""
-
-    def __init__(self):
-        self.values = collections.defaultdict(lambda: collections.defaultdict(list))
-        self.units = {}
-
-    def add(self, figure, contestant, value, unit):
-        self.values[figure][contestant].append(value)
-        self.units[figure] = unit
-
-    def add_lines(self, contestant, text):
-        for line in text.splitlines():
-            figure, value, unit = line.split()
-            self.add(figure, contestant, float(value), unit)
-
-    def print(self, us='coir'):
-        print('| figure | unit | contestant | median [least - greatest] | ' + us + ' / it |')
-        print('|---|---|---|---|---|')
-        for figure, row in self.values.items():
-            ours = statistics.median(row[us]) if us in row else None
-            for contestant, values in row.items():
-                median = statistics.median(values)
-                ratio = f'{ours / median:.2f}' if ours is not None and contestant != us and median else ''
-                print(f'| {figure} | {self.units[figure]} | {contestant} | '
-                      f'{text_of(median)} [{text_of(min(values))} - {text_of(max(values))}] | {ratio} |')
-
-
-def text_of(value):
-    return f'{value:,.0f}' if value >= 1000 else f'{value:.3g}'
+UNPINNED = ('balance', 'stream', 'udp_echo', 'file_copy')  # they say themselves who runs where
+SHOWN = ('cpu', 'p50', 'p99', 'rate')  # of what the load client says
 
 
 def output_of(command, environment=None):
@@ -57,16 +31,17 @@ def output_of(command, environment=None):
     return done.stdout
 
 
-def micro_round(table, build, workloads, others):
+def micro_round(values, build, workloads, others):
     for workload in workloads:
-        table.add_lines('coir', output_of([f'{build}/bench/coir_bench', '--pin', workload]))
+        pin = [] if workload in UNPINNED else ['--pin']
+        values.add_lines(workload, 'coir', output_of([f'{build}/bench/coir_bench', *pin, workload]))
         for name, command in others.items():
-            table.add_lines(name, output_of(command + ['--pin', workload]))
+            values.add_lines(workload, name, output_of(command + ['--pin', workload]))
 
 
 def peers(build):
     """Name to command, of what is built or installed. Each passes over a workload that it does not have."""
-    built = ('boost_fiber', 'boost_coroutine2', 'go', 'tokio')
+    built = ('limit', 'boost_fiber', 'boost_coroutine2', 'go', 'tokio')
     commands = {name: [f'{build}/bench/{name}_bench'] for name in built}
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers', 'lua_bench.lua')
     commands |= {name: [name, script] for name in ('lua5.4', 'luajit')}
@@ -75,26 +50,39 @@ def peers(build):
 
 def echo_contestants(build, extra):
     """Name to command and environment."""
-    raw = [f'{build}/bench/uring_echo', '--listen', '127.0.0.1:0']
+    here = ['--listen', '127.0.0.1:0']
+    raw = [f'{build}/bench/uring_echo'] + here
+    asyncio = [os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers', 'asyncio_echo.py')] + here
     contestants = {
         'coir': (echo.coir(build), {}),
         'coir_nopoll': (echo.coir(build), {'COIR_IDLE_POLL': '0'}),
         'coir_oneshot': (echo.coir(build), {'COIR_REACTOR': 'uring_oneshot'}),
         'coir_epoll': (echo.coir(build), {'COIR_REACTOR': 'epoll'}),
         'coir_epoll_nopoll': (echo.coir(build), {'COIR_REACTOR': 'epoll', 'COIR_IDLE_POLL': '0'}),
+        'coir_2_workers': (echo.coir(build, workers=2), {}),  # on one processor, as all the others
         'raw_uring': (raw, {}),
         'raw_uring_poll20': (raw + ['--idle-poll', '20'], {}),
-        'raw_epoll': ([f'{build}/bench/epoll_echo', '--listen', '127.0.0.1:0'], {}),
+        'raw_epoll': ([f'{build}/bench/epoll_echo'] + here, {}),
+        'go': ([f'{build}/bench/go_echo'] + here, {}),
+        'tokio': ([f'{build}/bench/tokio_echo'] + here, {}),
+        'asio': ([f'{build}/bench/asio_echo'] + here, {}),
+        'asio_coroutines': ([f'{build}/bench/asio_echo', '--coroutines'] + here, {}),
+        'asyncio': (asyncio, {}),
+        'asyncio_uvloop': (asyncio + ['--uvloop'], {}),
     }
-    return contestants | {name: (command.split(), {}) for name, command in extra.items()}
+    if importlib.util.find_spec('uvloop') is None:
+        del contestants['asyncio_uvloop']
+    there = {name: c for name, c in contestants.items() if shutil.which(c[0][0])}
+    return there | {name: (command.split(), {}) for name, command in extra.items()}
 
 
-def echo_round(table, build, contestants, connections, seconds):
+def echo_round(values, build, contestants, loads, seconds):
     for name, (command, environment) in contestants.items():
         with echo.server(command, environment) as (address, process):
-            for n in connections:
-                for figure, (value, unit) in echo.load(build, address, process.pid, n, seconds).items():
-                    table.add(f'echo_c{n}_{figure}', name, value, unit)
+            for load, options in loads:
+                for figure, (value, unit) in echo.load(build, address, process.pid, options, seconds).items():
+                    if figure in SHOWN:
+                        values.add('echo', f'echo_{load}_{figure}', name, value, unit)
 
 
 def main():
@@ -107,6 +95,7 @@ def main():
     arguments.add_argument('--only', help='a regular expression: which peers, and which contestants of echo')
     arguments.add_argument('--server', action='append', default=[], metavar='NAME=COMMAND',
                            help='another contestant of echo, which prints where it listens')
+    arguments.add_argument('--write', action='store_true', help='RESULTS.md and charts')
     given = arguments.parse_args()
     wanted = given.workload or MICRO + ('echo',)
     if unknown := set(wanted) - set(MICRO) - {'echo'}:
@@ -116,17 +105,21 @@ def main():
     others = {name: command for name, command in peers(given.build).items() if re.search(given.only or '', name)}
     contestants = echo_contestants(given.build, dict(entry.split('=', 1) for entry in given.server))
     contestants = {name: c for name, c in contestants.items() if re.search(given.only or '', name)}
-    table = Table()
+    values = table.Table()
+    loads = echo.loads_of(given.connections)
     try:
         for number in range(given.rounds):
             print(f'round {number + 1} of {given.rounds}', file=sys.stderr)
-            micro_round(table, given.build, [w for w in wanted if w != 'echo'], others)
+            micro_round(values, given.build, [w for w in wanted if w != 'echo'], others)
             if 'echo' in wanted:
-                echo_round(table, given.build, contestants, given.connections or echo.CONNECTIONS, given.seconds)
+                echo_round(values, given.build, contestants, loads, given.seconds)
     except (RuntimeError, subprocess.CalledProcessError) as error:
         sys.exit(f'compare.py: {error}')
     finally:
-        table.print()
+        for workload in values.workloads:
+            print('\n'.join(values.lines(workload)))
+    if given.write:
+        results.save(values, ''.join(' ' + w for w in given.workload), given.rounds)
 
 
 if __name__ == '__main__':

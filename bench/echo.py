@@ -5,6 +5,7 @@ Prints `name value unit` lines. The server has the first processor that this pro
 second. compare.py uses the same functions for the peers.
 """
 import argparse
+import collections
 import contextlib
 import os
 import re
@@ -15,7 +16,11 @@ import sys
 import time
 
 REACTORS = ('uring', 'uring_oneshot', 'epoll')
-CONNECTIONS = (1, 64, 1000)
+
+Load = collections.namedtuple('Load', 'name options')
+LOADS = (Load('c1', ['--connections', '1']), Load('c64', ['--connections', '64']),
+         Load('c1000', ['--connections', '1000']), Load('c64_pipelined', ['--connections', '64', '--depth', '16']),
+         Load('c64_churn', ['--connections', '64', '--churn']))
 FIGURES = {'server_cpu': 'cpu', 'latency_p50': 'p50', 'latency_p99': 'p99', 'requests': 'rate',
            'server_cores': 'server_cores', 'client_cores': 'client_cores'}
 
@@ -55,18 +60,22 @@ def server(command, environment=None, processor=None):
             process.wait()
 
 
-def load(build, address, pid, connections, seconds=2, depth=1, size=64):
+def loads_of(connections):
+    """The usual ones, or one for each number of connections that was asked for."""
+    return [Load(f'c{n}', ['--connections', str(n)]) for n in connections] if connections else LOADS
+
+
+def load(build, address, pid, options, seconds=2):
     """Puts a server under load: a dictionary of name to (value, unit)."""
-    command = [f'{build}/bench/coir_load', '--connect', address, '--connections', connections, '--seconds', seconds,
-               '--depth', depth, '--size', size, '--pid', pid]
+    command = [f'{build}/bench/coir_load', '--connect', address, '--seconds', seconds, '--pid', pid] + options
     done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=True,
                           preexec_fn=run_pinned(processors()[1]))
     lines = (line.split() for line in done.stdout.splitlines())
     return {FIGURES[name]: (float(value), unit) for name, value, unit in lines if name in FIGURES}
 
 
-def coir(build):
-    return [f'{build}/examples/echo_server', '--listen', '127.0.0.1:0', '--workers', '1']
+def coir(build, workers=1):
+    return [f'{build}/examples/echo_server', '--listen', '127.0.0.1:0', '--workers', str(workers)]
 
 
 def name_of(reactor, idle_poll):
@@ -87,14 +96,14 @@ def main():
     arguments.add_argument('--quick', action='store_true', help='does it run at all?')
     given = arguments.parse_args()
     raise_descriptor_limit()
-    connections = given.connections or ((1, 8) if given.quick else CONNECTIONS)
+    loads = loads_of(given.connections or ((1, 8) if given.quick else None))
     for reactor in given.reactor or REACTORS:
         for idle_poll in (None, 0):
             with server(coir(given.build), environment_of(reactor, idle_poll)) as (address, process):
-                for n in connections:
-                    figures = load(given.build, address, process.pid, n, 1 if given.quick else given.seconds)
+                for name, options in loads:
+                    figures = load(given.build, address, process.pid, options, 1 if given.quick else given.seconds)
                     for figure, (value, unit) in figures.items():
-                        print(f'echo_c{n}_{name_of(reactor, idle_poll)}_{figure} {value:g} {unit}', flush=True)
+                        print(f'echo_{name}_{name_of(reactor, idle_poll)}_{figure} {value:g} {unit}', flush=True)
             time.sleep(0.1)
 
 

@@ -63,5 +63,8 @@ bool measure_file_copy(const settings&);
 bool measure_stream(const settings&);
 bool measure_udp_echo(const settings&);
 bool measure_balance(const settings&);
+bool measure_scale_fibers(const settings&);
+bool measure_scale_timers(const settings&);
+bool measure_scale_connections(const settings&);
 
 }  // namespace bench

@@ -168,6 +168,7 @@ class worker final : public host, private fiber::carrier {
   void wake_one() noexcept;
   void end_search() noexcept;
 
+  static bool stays_stealable(const worker& victim) noexcept;
   bool steal_from(worker& victim, bool from_hog) noexcept;
   void rescue(worker& hog) noexcept;
   void end_watch() noexcept;

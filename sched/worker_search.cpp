@@ -11,11 +11,12 @@ namespace coir::sched {
 namespace {
 
 constexpr std::size_t most_stolen = 64;
+constexpr unsigned looks_before_a_raid = 16;
 
 // Idle polling: of a worker that has not the place, and how often one looks before it asks for the
 // time, which costs as much as a look.
 constexpr clock::duration short_look = std::chrono::microseconds(4);
-constexpr unsigned looks_a_clock = 4;
+constexpr unsigned looks_a_clock = 8;
 
 std::uint32_t next_random(std::uint32_t& state) noexcept {
   state ^= state << 13;
@@ -35,7 +36,7 @@ bool worker::search() noexcept {
   for (std::size_t i = 0; i < n && !found; ++i) {
     worker& victim = *core.workers[(start + i) % n];
     if (&victim == this || victim.stealable() == 0) continue;
-    found = steal_from(victim, false);
+    found = stays_stealable(victim) && steal_from(victim, false);
     lost |= !found;
   }
   found = found || poll_a_while();
@@ -51,6 +52,16 @@ void worker::end_search() noexcept {
   searching_ = false;
   if (!core.idle.stop_searching()) return;
   if (length() > 1 || work_in_sight()) wake_one();
+}
+
+// Whether what the victim has ready is more than it is about to run itself: a raid costs both
+// microseconds, and who spawns a fiber mostly joins it at once.
+bool worker::stays_stealable(const worker& victim) noexcept {
+  for (unsigned look = 0; look < looks_before_a_raid; ++look) {
+    std_atomics::pause(0);
+    if (victim.stealable() == 0) return false;
+  }
+  return true;
 }
 
 // Half of what the victim has ready, at most 64; of a hog also the fiber that was to run next, due
@@ -101,11 +112,12 @@ bool worker::poll_a_while() noexcept {
       has_the_place = !core.someone_polls.exchange(true, std::memory_order_acquire);
       if (has_the_place) end = until(limit);
     }
+    // Others' queues less often: each look costs their owners a cache line.
+    found = (searching_ && work_in_sight()) || core.leaving.load(std::memory_order_relaxed);
     for (unsigned n = 0; !found && n < looks_a_clock; ++n) {
       ready_list done;
       if (io->busy()) io->poll(done);
-      found = !done.empty() || has_messages() || (searching_ && work_in_sight()) ||
-              core.leaving.load(std::memory_order_relaxed);
+      found = !done.empty() || has_messages();
       take_in(done);
       std_atomics::pause(0);
     }

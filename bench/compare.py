@@ -45,6 +45,7 @@ def peers(build):
     commands = {name: [f'{build}/bench/{name}_bench'] for name in built}
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers', 'lua_bench.lua')
     commands |= {name: [name, script] for name in ('lua5.4', 'luajit')}
+    commands['asyncio'] = [sys.executable, os.path.join(os.path.dirname(script), 'asyncio_bench.py')]
     return {name: command for name, command in commands.items() if shutil.which(command[0])}
 
 
@@ -52,7 +53,8 @@ def echo_contestants(build, extra):
     """Name to command and environment."""
     here = ['--listen', '127.0.0.1:0']
     raw = [f'{build}/bench/uring_echo'] + here
-    asyncio = [os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers', 'asyncio_echo.py')] + here
+    peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers', 'asyncio_echo.py')
+    asyncio = [sys.executable, peer] + here
     contestants = {
         'coir': (echo.coir(build), {}),
         'coir_nopoll': (echo.coir(build), {'COIR_IDLE_POLL': '0'}),

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""instructions.py BUILD [--update]: instructions of one operation, counted by Valgrind, against bench/instructions.txt.
+"""instructions.py BUILD [--update]: what one operation executes, counted by Valgrind, against bench/instructions.txt.
 
-A run of 2n operations less one of n leaves out what starting and ending cost. The counts depend on the compiler: the file
-begins with the one that made it, and with any other the counts are printed and not judged.
+Three counts of each: instructions; those that lock (a lock prefix, an exchange with memory, a fence); allocations from the
+heap. A run of 2n operations less one of n leaves out what starting and ending cost. The counts depend on the compiler: the
+file begins with the one that made it, and with any other the counts are printed and not judged.
 """
 import argparse
 import collections
@@ -10,9 +11,13 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 
 BASELINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'instructions.txt')
-TOLERANCE = 0.05  # and an instruction or two, for what does not happen in each operation
+TOLERANCE = 0.05  # and a few, for what does not happen in each operation
+FEW = {'': 2, '_locked': 0.1, '_heap': 0.05}
+LOCKED = re.compile(r'\block\b|\bxchg\b.*\(|\bmfence\b')
+ALLOCATORS = ('malloc', 'calloc', 'realloc', 'operator new', 'aligned_alloc', 'posix_memalign')
 
 # Figure: workload and its options, operations a run.
 Workload = collections.namedtuple('Workload', 'words count')
@@ -24,22 +29,57 @@ FIGURES = {
     'channel_ping_pong': Workload(['channel_ping_pong'], 3_000),
     'channel_throughput': Workload(['channel_throughput'], 10_000),
     'generator': Workload(['generator'], 5_000),
+    'deadlines': Workload(['deadlines'], 2_000),
 }
 
 
-def counted(build, words, count):
-    command = ['valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null', f'{build}/bench/coir_bench', '--here',
-               '--no-reactor', '--workers', '1', '--idle-poll', '0', '--count', str(count)] + words
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    found = re.search(r'Collected : (\d+)', done.stderr)
-    if done.returncode != 0 or not found:
-        sys.exit(f'instructions.py: failed: {" ".join(command)}\n{done.stderr}')
-    return int(found[1])
+def locking_addresses(program):
+    listing = subprocess.run(['objdump', '-d', '--no-show-raw-insn', program], stdout=subprocess.PIPE, text=True, check=True)
+    lines = (line.split(':', 1) for line in listing.stdout.splitlines() if line.startswith(' '))
+    return {int(address, 16) for address, instruction in lines if LOCKED.search(instruction)}
+
+
+def tally(profile, program, locking):
+    """Of one run. A call's line is followed by one with what was spent inside of it, which its own lines say again."""
+    found = collections.Counter()
+    here = inside = allocates = False
+    for line in profile:
+        if line.startswith('0x'):
+            address, spent = line.split()
+            if not inside:
+                found[''] += int(spent)
+                if here and int(address, 16) in locking:
+                    found['_locked'] += int(spent)
+            inside = False
+        elif line.startswith('ob='):
+            here = line.rstrip().endswith(program)
+        elif line.startswith('cfn='):
+            allocates = line[4:].startswith(ALLOCATORS)
+        elif line.startswith('calls='):
+            inside = True
+            if allocates:
+                found['_heap'] += int(line[6:].split()[0])
+    return found
+
+
+def counted(build, locking, words, count):
+    program = f'{build}/bench/coir_bench'
+    with tempfile.NamedTemporaryFile('r') as profile:
+        command = ['valgrind', '--tool=callgrind', '--dump-instr=yes', '--dump-line=no', '--compress-strings=no',
+                   '--compress-pos=no', '--callgrind-out-file=' + profile.name, program, '--here', '--no-reactor',
+                   '--workers', '1', '--idle-poll', '0', '--count', str(count)] + words
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            sys.exit(f'instructions.py: failed: {" ".join(command)}\n{done.stderr}')
+        return tally(profile, os.path.basename(program), locking)
 
 
 def measured(build):
+    locking = locking_addresses(f'{build}/bench/coir_bench')
     for name, (words, count) in FIGURES.items():
-        yield name, (counted(build, words, 2 * count) - counted(build, words, count)) / count
+        more, less = (counted(build, locking, words, n * count) for n in (2, 1))
+        for kind in FEW:
+            yield name + kind, (more[kind] - less[kind]) / count
 
 
 def compiler(build):
@@ -66,14 +106,15 @@ def main():
     made_by = compiler(given.build)
     if given.update:
         with open(BASELINE, 'w') as out:
-            out.write(made_by + '\n' + ''.join(f'{name} {value:.1f}\n' for name, value in now.items()))
+            out.write(made_by + '\n' + ''.join(f'{name} {value:.2f}\n' for name, value in now.items()))
         return
     expected_by, expected = baseline()
     worse = []
     for name, value in now.items():
         before = expected.get(name)
-        print(f'{name} {value:.1f} instructions' + (f' (was {before:.1f})' if before else ''))
-        if before is None or value > before * (1 + TOLERANCE) + 2:
+        kind = next(k for k in ('_locked', '_heap', '') if name.endswith(k))
+        print(f'{name} {value:.2f}' + ('' if before is None else f' (was {before:.2f})'))
+        if before is None or value > before * (1 + TOLERANCE) + FEW[kind]:
             worse.append(name)
     if made_by != expected_by:
         print(f'not judged: bench/instructions.txt is from {expected_by}, this is {made_by}')

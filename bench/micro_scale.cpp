@@ -21,8 +21,8 @@ double each(std::uint64_t begin, std::uint64_t count) {
 }
 
 // They are all there before the first turn.
-void fibers_take_turns(std::uint64_t many) {
-  const std::uint64_t turns = std::max<std::uint64_t>(2'000'000 / many, 3);
+void fibers_take_turns(std::uint64_t many, std::uint64_t count) {
+  const std::uint64_t turns = std::max<std::uint64_t>(count / many, 3);
   const std::uint64_t before = memory_now().resident;
   std::uint64_t began = now_ns();
   coir::latch all(static_cast<std::ptrdiff_t>(many) + 1);
@@ -46,8 +46,7 @@ void fibers_take_turns(std::uint64_t many) {
 }
 
 // A wait with a deadline that does not strike, among many that do not strike either.
-void timers(std::uint64_t many) {
-  const std::uint64_t count = 500'000;
+void timers(std::uint64_t many, std::uint64_t count) {
   std::vector<coir::timer> others;
   others.reserve(many);
   std::uint64_t state = 1, began = now_ns();
@@ -76,8 +75,8 @@ void timers(std::uint64_t many) {
 }
 
 // Pairs of sockets; a byte there and back over each in turn, 64 under way.
-void connections(std::uint64_t many) {
-  const std::uint64_t rounds = std::max<std::uint64_t>(200'000 / many, 1);
+void connections(std::uint64_t many, std::uint64_t count) {
+  const std::uint64_t rounds = std::max<std::uint64_t>(count / many, 1);
   std::uint64_t began = now_ns();
   std::vector<coir::unix_stream> clients;
   coir::task_group servers;
@@ -113,20 +112,25 @@ void connections(std::uint64_t many) {
   report("close", each(began, many), "ns");
 }
 
-bool on_each(const settings& s, std::uint64_t usual, void (*f)(std::uint64_t)) {
+bool on_each(const settings& s, std::uint64_t many, std::uint64_t count,
+             void (*f)(std::uint64_t many, std::uint64_t count)) {
   bool good = true;
   for (const unsigned workers : s.worker_counts({1}))
     good &= in_child(s, [&] {
       raise_descriptor_limit();
-      on_workers(s, workers, [&] { f(s.fibers.value_or(s.quick ? 10 : usual)); });
+      on_workers(s, workers, [&] {
+        f(s.fibers.value_or(s.quick ? 10 : many), s.count_or(count, count / 100));
+      });
     });
   return good;
 }
 
 }  // namespace
 
-bool measure_scale_fibers(const settings& s) { return on_each(s, 100'000, &fibers_take_turns); }
-bool measure_scale_timers(const settings& s) { return on_each(s, 100'000, &timers); }
-bool measure_scale_connections(const settings& s) { return on_each(s, 400, &connections); }
+bool measure_scale_fibers(const settings& s) {
+  return on_each(s, 100'000, 2'000'000, &fibers_take_turns);
+}
+bool measure_scale_timers(const settings& s) { return on_each(s, 100'000, 500'000, &timers); }
+bool measure_scale_connections(const settings& s) { return on_each(s, 400, 200'000, &connections); }
 
 }  // namespace bench

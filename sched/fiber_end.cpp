@@ -68,13 +68,14 @@ void break_promise(fiber_record& f, const runtime_core& of) noexcept {
   if (lives) {
     retain(f);  // for ever
     f.attention.fetch_or(given_up, std::memory_order_relaxed);
-    f.ending.store(task_ending::abandoned, std::memory_order_relaxed);
+    f.ending.store(task_ending::abandoned, std::memory_order_release);
     f.error_seen.store(true, std::memory_order_relaxed);
     f.state.store(task_state::done, std::memory_order_release);
     take_joiners_locked(f, joiners, &of);
     callbacks = take_callbacks_locked(f);
   }
   f.join_lock.unlock();
+  if (lives && f.functions->abandoned != nullptr) f.functions->abandoned(f);
   call(callbacks, f);
   while (waiter* w = joiners.pop()) wake(*w);
 }
@@ -122,7 +123,6 @@ void let_go(fiber_record& f) noexcept {
   }
   store.free(f);
 }
-
 
 void release(fiber_record& f) noexcept {
   if (f.references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;

@@ -16,7 +16,7 @@ namespace coir::sched {
 namespace {
 
 void nothing(fiber_record&) noexcept {}
-constexpr task_functions no_functions{&nothing, &nothing, &nothing, nullptr};
+constexpr task_functions no_functions{&nothing, &nothing, &nothing, nullptr, nullptr};
 
 worker* this_worker() noexcept {
   host* const here = current_host_if_any();

@@ -83,15 +83,17 @@ bool future_state::cancel(std::string_view reason) noexcept {
     cancel_again_ = true;
   }
   lock_.unlock();
-  if (now == status::pending) settle(cancelled_because(reason));
+  if (now == status::pending) settle(status::error, cancelled_because(reason));
   return now < status::value;
 }
 
-// By who has begun to. The value or the error has been written.
-void future_state::settle(status how) noexcept {
+// By who has begun to, and has written the value.
+void future_state::settle(status how, std::exception_ptr error) noexcept {
   retain();  // who is woken may drop every handle
   ready_list woken;
   lock_.lock();
+  if (done()) return lock_.unlock(), release();
+  error_.swap(error);
   status_.store(how, std::memory_order_release);
   while (waiter* w = waiters_.claim_first()) woken.push(*w);
   std::unique_ptr<callback> next = std::move(callbacks_);

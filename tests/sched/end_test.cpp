@@ -17,6 +17,8 @@
 #include <coir/sched/futex_driver.hpp>
 #include <coir/sched/runtime.hpp>
 #include <coir/sched/this_fiber.hpp>
+#include <coir/sched/timeout.hpp>
+#include <coir/sync/async.hpp>
 #include <coir/sync/event.hpp>
 
 #include "fiber/sanitizers.hpp"
@@ -148,6 +150,50 @@ TEST_P(end_test, a_fiber_of_another_runtime_that_waits_for_an_abandoned_one_is_t
 }
 
 // A hog that comes back and swallows every cancellation: each blocking call would throw at once.
+TEST_P(end_test, a_late_wake_of_an_abandoned_fiber_changes_nothing_for_who_asks) {
+  auto& late = *new coir::event;  // it has a waiter for ever
+  auto t = runtime->spawn([&late] { coir::shield([&] { late.wait(); }); });
+  while (t.state() != coir::task_state::parked) std::this_thread::yield();
+  EXPECT_FALSE(runtime->shutdown(10ms));
+  EXPECT_TRUE(t.done());
+  late.set();
+  EXPECT_TRUE(t.done());
+  EXPECT_EQ(t.state(), coir::task_state::done);
+  EXPECT_TRUE(t.wait_for(0s));
+  EXPECT_THROW(t.get(), std::future_error);
+}
+
+TEST_P(end_test, the_future_of_an_abandoned_fiber_has_a_broken_promise) {
+  auto& never_set = *new coir::event;
+  coir::future<int> parked, hogs;
+  auto& s = new_stubbornness();
+  runtime->block_on([&] {
+    parked =
+        coir::async([&]() -> int { return coir::shield([&] { return never_set.wait(), 1; }); });
+    coir::this_fiber::yield();
+  });
+  std::thread asks([&] { EXPECT_THROW(parked.get(), std::future_error); });
+  std::atomic<bool> computing{false};
+  runtime->block_on([&] {
+    hogs = coir::async([&] {
+      computing = true;
+      while (!s.enough) std::this_thread::sleep_for(1ms);
+      return 2;
+    });
+  });
+  while (!computing) std::this_thread::yield();
+  EXPECT_FALSE(runtime->shutdown(10ms));
+  asks.join();
+  try {
+    hogs.wait();
+    s.enough = true;  // what it returns now comes too late
+    hogs.get();
+    ADD_FAILURE();
+  } catch (const std::future_error& e) {
+    EXPECT_EQ(e.code(), std::future_errc::broken_promise);
+  }
+}
+
 TEST_P(end_test, an_abandoned_fiber_that_comes_back_stops_at_its_next_blocking_call) {
   struct steps {
     std::atomic<bool> begun{false}, enough{false};

@@ -24,9 +24,10 @@ struct fiber_extras;
 struct task_functions {
   void (*run)(
       fiber_record&) noexcept;  // calls the function and keeps its result; destroys the function
-  void (*drop)(fiber_record&) noexcept;     // destroys a function that will never run
-  void (*destroy)(fiber_record&) noexcept;  // destroys the result; at the last release
-  void (*ended)(fiber_record&) noexcept;    // tells its group, once it is done; null: none
+  void (*drop)(fiber_record&) noexcept;       // destroys a function that will never run
+  void (*destroy)(fiber_record&) noexcept;    // destroys the result; at the last release
+  void (*ended)(fiber_record&) noexcept;      // tells its group, once it is done; null: none
+  void (*abandoned)(fiber_record&) noexcept;  // tells its future that it never will be; null: none
 };
 
 enum class task_ending : std::uint8_t { none, value, error, cancelled, abandoned };
@@ -60,7 +61,11 @@ struct fiber_record : waiter {
   std::atomic<std::uint64_t> number{0};  // the fiber's id
 
   fiber_id id() const noexcept { return fiber_id(number.load(std::memory_order_relaxed)); }
-  bool done() const noexcept { return state.load(std::memory_order_acquire) == task_state::done; }
+  // Or abandoned: then a late wake may have said otherwise of its state.
+  bool done() const noexcept {
+    return state.load(std::memory_order_acquire) == task_state::done ||
+           ending.load(std::memory_order_acquire) == task_ending::abandoned;
+  }
   std::byte* payload() noexcept;  // what the task's function and result are kept in
 };
 

@@ -76,7 +76,8 @@ class task_handle {
     return done() && record_->ending.load(std::memory_order_relaxed) == task_ending::cancelled;
   }
   task_state state() const noexcept {
-    return record_ == nullptr ? task_state::done : record_->state.load(std::memory_order_acquire);
+    return record_ == nullptr || record_->done() ? task_state::done
+                                                 : record_->state.load(std::memory_order_acquire);
   }
   fiber_id id() const noexcept { return record_ == nullptr ? fiber_id{} : record_->id(); }
   std::string name() const { return name_of_task(record()); }

@@ -100,10 +100,10 @@ task_payload<T>& payload_of(fiber_record& f) noexcept {
 
 inline constexpr std::size_t inline_payload = 480;
 
-// What a task that is nobody's child has more than others: nothing.
+// What a task that is nobody's child has more than others: nothing. What others have may tell
+// somebody that the fiber has ended(), or that it was abandoned().
 struct no_group {
   void enter(fiber_record&) noexcept {}
-  void ended() noexcept {}
 };
 
 template <class T, class B, class Member = no_group>
@@ -162,10 +162,20 @@ struct task_kind {
     std::destroy_at(&p.error);
   }
 
-  static void ended(fiber_record& f) noexcept { of(f).member.ended(); }
-
-  static constexpr task_functions functions{&run, &drop, &destroy,
-                                            std::is_same_v<Member, no_group> ? nullptr : &ended};
+  static constexpr auto ended_or_null() noexcept -> void (*)(fiber_record&) noexcept {
+    if constexpr (requires(Member & m) { m.ended(); })
+      return [](fiber_record& f) noexcept { of(f).member.ended(); };
+    else
+      return nullptr;
+  }
+  static constexpr auto abandoned_or_null() noexcept -> void (*)(fiber_record&) noexcept {
+    if constexpr (requires(Member & m) { m.abandoned(); })
+      return [](fiber_record& f) noexcept { of(f).member.abandoned(); };
+    else
+      return nullptr;
+  }
+  static constexpr task_functions functions{&run, &drop, &destroy, ended_or_null(),
+                                            abandoned_or_null()};
 };
 
 }  // namespace coir::sched

@@ -34,6 +34,14 @@ class async_state final : public future_value<T> {
   }
 };
 
+// The fiber's, besides: tells the future if the runtime has ended without it.
+struct async_end {
+  void enter(fiber_record&) noexcept {}
+  void ended() noexcept { of = {}; }  // which has a reference to the fiber
+  void abandoned() noexcept { of->settle(promise_broken()); }
+  state_pointer<future_state> of;
+};
+
 // What the fiber runs: settles the state when its function and its arguments are gone, or when it
 // goes without having run.
 template <class T, class B>
@@ -84,8 +92,10 @@ auto async(F&& f, A&&... arguments) {
   using body = sched::async_body<result, sched::bound<std::decay_t<F>, std::decay_t<A>...>>;
   sched::core_of_this_fiber("async");  // or throws
   sched::state_pointer<sched::async_state<result>> state(new sched::async_state<result>);
+  state->retain();
+  sched::async_end end{sched::state_pointer<sched::future_state>(state.get())};
   state->fiber =
-      &sched::spawn_member(sched::usual{}, sched::no_group{},
+      &sched::spawn_member(sched::usual{}, std::move(end),
                            body(state, std::forward<F>(f), std::forward<A>(arguments)...));
   state->retain();
   return sched::future_maker<result>::make(

@@ -21,8 +21,9 @@ namespace coir::sched {
 // One allocation, kept by whoever refers to it: the producer, each future, and each call that
 // settles it, so that nobody's wake can take it away from under the waker.
 //
-// Always true: it is settled once. Only who has begun to (try_begin) writes the value or the error,
-// and they are read only once it is done.
+// Always true: it is settled once. Only who has begun to (try_begin) writes the value, and settles
+// it; but a producer's fiber may be abandoned in between, and what it then still says comes too
+// late.
 class future_state {
  public:
   future_state() noexcept = default;
@@ -44,11 +45,8 @@ class future_state {
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_acquire); }
   bool try_begin(bool for_somebody = false) noexcept;  // false: too late, or nobody is left
   void give_up() noexcept;                             // the value could not be made: as before
-  void settle_with_value() noexcept { settle(status::value); }
-  void settle(std::exception_ptr error) noexcept {
-    error_ = std::move(error);
-    settle(status::error);
-  }
+  void settle_with_value() noexcept { settle(status::value, nullptr); }
+  void settle(std::exception_ptr error) noexcept { settle(status::error, std::move(error)); }
 
   // --- handles
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
@@ -76,7 +74,7 @@ class future_state {
     std::unique_ptr<callback> next;
   };
 
-  void settle(status) noexcept;
+  void settle(status, std::exception_ptr) noexcept;
   static void call(const std::function<void()>&) noexcept;
 
   std::atomic<std::uint32_t> references_{1};

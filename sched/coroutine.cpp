@@ -126,14 +126,34 @@ void coroutine_main(fiber::carrier&, fiber::context& self) noexcept {
   fiber::transfer_ended(leave(c, coroutine_status::dead), c, c.resumer);
 }
 
+// Coroutines end on a thread that has no memory for its own: it switches with this one meanwhile.
+class lent_carrier {
+ public:
+  explicit lent_carrier(host& h) noexcept : here_(h) {
+    if (h.switches_with != nullptr || thread_coroutines_if_possible(h) != nullptr) return;
+    carrier_.attach();
+    h.switches_with = &carrier_;
+  }
+  ~lent_carrier() {
+    if (here_.switches_with != &carrier_) return;
+    here_.switches_with = here_.coroutines != nullptr ? &here_.coroutines->carrier : nullptr;
+  }
+  lent_carrier(const lent_carrier&) = delete;
+  lent_carrier& operator=(const lent_carrier&) = delete;
+
+ private:
+  host& here_;
+  fiber::carrier carrier_;
+};
+
 // Of one that is suspended. Returns when it is dead.
-void end(coroutine_frame& c) {
+void end(coroutine_frame& c) noexcept {
   if (!c.started) {
     c.status = coroutine_status::dead;
     return c.functions->drop(c);
   }
   host& here = current_host();
-  if (here.switches_with == nullptr) make_thread_coroutines(here);
+  const lent_carrier switches(here);
   c.closing = true;
   c.depth = 0;
   enter(c, here, *here.running);

@@ -1,6 +1,7 @@
 #include "runtime_core.hpp"
 
 #include <cstdio>
+#include <new>
 #include <stdexcept>
 #include <system_error>
 
@@ -176,8 +177,12 @@ void runtime_core::request_cancellation(fiber_record& f, std::uint32_t attention
 
 void runtime_core::unhandled(std::exception_ptr error, const fiber_record& f) noexcept {
   if (!opts.on_unhandled) return print_unhandled(error, f);
+  std::string name;
   try {
-    opts.on_unhandled(error, name_of(f));
+    name = name_of(f);
+  } catch (const std::bad_alloc&) {}  // then it has none
+  try {
+    opts.on_unhandled(error, name);
   } catch (...) {
     std::fputs("coir: options::on_unhandled threw; the error is dropped\n", stderr);
   }

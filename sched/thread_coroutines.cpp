@@ -52,6 +52,15 @@ thread_coroutines& make_thread_coroutines(host& here) {
   return *here.coroutines;
 }
 
+thread_coroutines* thread_coroutines_if_possible(host& here) noexcept {
+  if (here.coroutines != nullptr) return here.coroutines;
+  try {
+    return &make_thread_coroutines(here);
+  } catch (...) {  // no memory, or no signal stack
+    return nullptr;
+  }
+}
+
 void forget_coroutines(host& of) noexcept {
   if (of.coroutines == nullptr) return;
   if (of.switches_with == &of.coroutines->carrier) of.switches_with = nullptr;
@@ -76,7 +85,12 @@ coroutine_place take_coroutine_place(std::size_t stack_size, std::size_t object_
 }
 
 void give_back(const coroutine_place& p) noexcept {
-  fiber::stack_cache& cache = of_this_thread().stacks;
+  thread_coroutines* const mine = thread_coroutines_if_possible(current_host());
+  if (mine == nullptr) {
+    p.stack->next = nullptr;
+    return coroutine_stacks().release(p.stack);
+  }
+  fiber::stack_cache& cache = mine->stacks;
   const bool full = cache.cached() == fiber::stack_cache::limit;
   cache.put(p.stack);
   if (full && coroutine_stacks().metrics().stacks_cached > most_warm_stacks)

@@ -20,6 +20,7 @@ struct thread_coroutines {
 
 // Of the calling thread's host. May throw std::bad_alloc, std::system_error.
 thread_coroutines& make_thread_coroutines(host&);
+thread_coroutines* thread_coroutines_if_possible(host&) noexcept;  // null: there is no memory
 void forget_coroutines(host&) noexcept;
 
 }  // namespace coir::sched

@@ -1,5 +1,7 @@
 // F2, as memory_test.cpp, where more than one thread has a part in it: what plain threads ask, what
 // a rescuer needs, and the beginning and the end of runtimes.
+#include <coir/coroutine/coroutine.hpp>
+#include <coir/coroutine/generator.hpp>
 #include <coir/sched/cancelled.hpp>
 #include <coir/sched/context_var.hpp>
 #include <coir/sched/timeout.hpp>
@@ -7,6 +9,8 @@
 #include <coir/sync/event.hpp>
 
 #include <algorithm>
+#include <memory>
+#include <thread>
 
 #include "../sync/waiting.hpp"
 #include "hogs.hpp"
@@ -122,6 +126,53 @@ TEST(memory_elsewhere, a_timeout_whose_rescuer_finds_no_memory_strikes_when_ther
     EXPECT_TRUE(hog_until([&] { return expired == 2; }));
     t.wait();
   });
+}
+
+TEST(memory_elsewhere, a_coroutine_is_unwound_by_a_thread_that_has_no_memory_for_its_first) {
+  int unwound = 0;
+  struct count {
+    int& n;
+    ~count() { ++n; }
+  };
+  generator<int> in_the_middle([&](auto& yield) {
+    const count c{unwound};
+    yield(1);
+  });
+  coroutine<void()> closed([&](auto& yield) {
+    const count c{unwound};
+    yield();
+  });
+  generator<int> not_begun([c = std::make_unique<int>(1)](auto& yield) { yield(*c); });
+  EXPECT_EQ(*in_the_middle.begin(), 1);
+  EXPECT_TRUE(closed.resume());
+  std::thread([&] {
+    static_cast<void>(sched::current_host());
+    allow(0);
+    closed.close();
+    { const auto gone = std::move(in_the_middle); }
+    { const auto gone = std::move(not_begun); }
+    EXPECT_GT(refusals(), 0);
+    allow(-1);
+    for (int v : generator<int>([](auto& yield) { yield(3); })) EXPECT_EQ(v, 3);
+  }).join();
+  EXPECT_EQ(unwound, 2);
+}
+
+TEST(memory_elsewhere, an_error_that_nobody_reads_is_reported_without_memory_for_its_name) {
+  std::atomic<int> reported{0};
+  options o;
+  o.workers = 1;
+  o.on_unhandled = [&](const std::exception_ptr&, std::string_view) { ++reported; };
+  auto r = make_runtime(o);
+  r->block_on([] {
+    spawn({.name = "a name that is not short at all", .stack_size = 0, .pinned = false}, [] {
+      throw 1;
+    }).detach();
+    allow_everywhere(0);
+    this_fiber::yield();
+    allow_everywhere(-1);
+  });
+  EXPECT_EQ(reported, 1);
 }
 
 TEST(memory_elsewhere, runtimes_that_cannot_be_made_leave_nothing) {

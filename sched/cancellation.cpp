@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <new>
+
 #include <coir/coroutine/coroutine_frame.hpp>
 
 #include "delivery.hpp"
@@ -69,6 +71,26 @@ std::string take_reason(fiber_record& f) {
     e->has_reason = false;
     e->lock.unlock();
   }
+  return reason;
+}
+
+// The lock is let go of for the allocation; the first reason stays, so it is the same afterwards.
+// For want of memory there is none.
+std::string reason_of(const fiber_record& f) noexcept {
+  fiber_extras* e = f.extras.load(std::memory_order_acquire);
+  if (e == nullptr) return {};
+  std::string reason;
+  e->lock.lock();
+  const std::size_t size = e->reason.size();
+  e->lock.unlock();
+  try {
+    reason.reserve(size);
+  } catch (const std::bad_alloc&) {
+    return reason;
+  }
+  e->lock.lock();
+  reason.assign(e->reason, 0, size);
+  e->lock.unlock();
   return reason;
 }
 

@@ -56,6 +56,7 @@ fiber_extras& extras_of(fiber_record&);                      // may throw std::b
 void note_reason(fiber_record&, std::string_view) noexcept;  // the first one stays
 std::string take_reason(
     fiber_record&);  // of the cancellation that is taken; empty if none was given
+std::string reason_of(const fiber_record&) noexcept;  // which stays
 std::string name_of(const fiber_record&, std::size_t most = std::string::npos);
 
 // Stops the token that the fiber has given out, if it has. Runs callbacks of users: not on a

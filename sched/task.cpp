@@ -62,7 +62,7 @@ std::exception_ptr error_of(fiber_record& f) {
   if (f.ending.load(std::memory_order_relaxed) == task_ending::abandoned)
     return std::make_exception_ptr(std::future_error(std::future_errc::broken_promise));
   if (error == nullptr && f.ending.load(std::memory_order_relaxed) == task_ending::cancelled)
-    return std::make_exception_ptr(cancelled(f.id()));  // it never ran; others may ask, too
+    return std::make_exception_ptr(cancelled(f.id(), reason_of(f)));  // it never ran
   return error;
 }
 

@@ -1,6 +1,7 @@
 // asyncio's queues: work that is put, got and said to be done, in an order of choice.
 #pragma once
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <exception>
 #include <mutex>
@@ -29,13 +30,25 @@ class work_queue {
   // Waits for a place. Throws channel_closed after shutdown.
   void put(T item) { put_before(item, sched::never, true); }
   bool try_put(T&& item) { return put_before(item, sched::never, false); }
+  bool try_put(const T& item) requires std::copy_constructible<T> { return try_put(T(item)); }
   template <class Rep, class Period>
   bool put_for(T&& item, std::chrono::duration<Rep, Period> d) {
     return put_before(item, sched::deadline_after(d), true);
   }
+  template <class Rep, class Period>
+  bool put_for(const T& item,
+               std::chrono::duration<Rep, Period> d) requires std::copy_constructible<T> {
+    return put_for(T(item), d);
+  }
   template <class Duration>
   bool put_until(T&& item, std::chrono::time_point<std::chrono::steady_clock, Duration> t) {
     return put_before(item, sched::deadline_at(t), true);
+  }
+  template <class Duration>
+  bool put_until(const T& item,
+                 std::chrono::time_point<std::chrono::steady_clock, Duration> t) requires
+      std::copy_constructible<T> {
+    return put_until(T(item), t);
   }
 
   // Waits for an item. Throws channel_closed after shutdown, once the queue is empty; the forms

@@ -47,7 +47,7 @@ TEST_P(file_test, what_is_written_is_read) {
 
 // A file system in memory has no device to wait for, and a pipe says when it is full.
 TEST_P(file_test, what_need_not_wait_is_written_at_once) {
-  on_fiber([this] {
+  on_fiber([] {
     const std::string all(3'000'000, 'm');
     if (std::filesystem::is_directory("/dev/shm")) {
       file f = file::temporary("/dev/shm");

@@ -7,6 +7,7 @@
 #include <new>
 
 #include <fcntl.h>
+#include <poll.h>
 
 #include "reactor.hpp"
 #include "run_blocking.hpp"
@@ -206,6 +207,11 @@ std::int32_t file_call::run(file_request r, std::error_code& error) {
     if (result > 0) return result;
     if (!call_.closing()) result = run_slowly(r);
     if (result >= 0) return result;
+    // A pipe that is O_NONBLOCK, which is no file: nobody spins because of it.
+    if (result == -EAGAIN && !call_.closing())
+      result =
+          call_.driver().wait_for(call_, r.what == file_request::kind::write ? POLLOUT : POLLIN);
+    if (result >= 0) continue;
     if (!call_.again(result, error)) return 0;
   }
 }

@@ -70,6 +70,26 @@ TEST_P(file_test, what_need_not_wait_is_written_at_once) {
   });
 }
 
+TEST_P(file_test, a_pipe_that_is_non_blocking_is_waited_for_and_nobody_spins) {
+  on_fiber([] {
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    file out = file::adopt(ends[0]), in = file::adopt(ends[1]);
+    char buffer[8];
+    auto reading = spawn([&] { return out.read_some(buffer); });
+    await_parked(reading);
+    const auto before = runtime::current().metrics().switches;
+    this_fiber::sleep_for(50ms);
+    EXPECT_LT(runtime::current().metrics().switches, before + 1000);
+    in.write("abc");
+    EXPECT_EQ(reading.get(), 3U);
+    reading = spawn([&] { return out.read_some(buffer); });
+    await_parked(reading);
+    reading.cancel();
+    EXPECT_THROW(reading.get(), cancelled);
+  });
+}
+
 // Others are not kept waiting by one that never has to.
 TEST_P(file_test, a_fiber_that_writes_at_once_lets_others_run) {
   on_fiber([] {

@@ -130,6 +130,7 @@ void serve(const settings& given) {
   if (!given.certificate.empty()) {
     s.credentials = coir::tls_context::server(given.certificate, given.key);
     s.credentials->set_alpn({"http/1.1"});
+    s.credentials->set_handshake_timeout(given.limits.header_time);
   }
   coir::server server(
       coir::tcp_listener::bind(given.listen),

@@ -2,6 +2,7 @@
 // do. Bodies pass through part by part, so that who reads slowly slows down who sends, and nothing
 // piles up here.
 //   reverse_proxy --listen 127.0.0.1:8080 --backend 127.0.0.1:8081 --backend 127.0.0.1:8082
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -50,6 +51,12 @@ class exchange {
                   method != http::verb::connect && method != http::verb::unknown;
     examples::remove_hop_by_hop(head_);
     head_.erase(http::field::expect);  // the client is invited by us
+    if (head_.target().starts_with("http://")) {  // said to a proxy; the server wants the path
+      const std::string whole(head_.target());
+      const auto path = std::min(whole.find_first_of("/?#", 7), whole.size());
+      head_.set(http::field::host, whole.substr(7, path - 7));
+      head_.target(whole[path] == '/' ? whole.substr(path) : "/" + whole.substr(path));
+    }
     head_.version(11);
     std::string through(head_["X-Forwarded-For"]);
     through += (through.empty() ? "" : ", ") + client.peer_address();

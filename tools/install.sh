@@ -27,6 +27,7 @@ finds_boost_context() {
 finds_header() { printf '#include <%s>\nint main() {}\n' "$1" | compiles "${CXX:-c++}" -fsyntax-only; }
 finds_package() { pkg-config --exists "$1"; }
 finds_postgres() { compgen -G '/usr/lib/postgresql/*/bin/postgres' || have postgres; }
+finds_nginx() { have nginx || [ -x /usr/sbin/nginx ]; }
 finds_sanitizers() { echo 'int main() {}' | compiles clang++ -fsanitize="$1"; }
 # Distributions carry several Boosts whose -dev packages exclude each other: the one whose headers are there, else the newest.
 boost_package() { # boost_package LIBRARY
@@ -65,9 +66,10 @@ look() {
         need redis-tools have redis-cli
         need bind9-dnsutils have dig
         ;;
-      servers) # what examples/interop speaks to; their packages start services, so nobody gets them unasked
+      servers) # what examples/interop speaks to, and bench/http.py's peer; their packages start services, so nobody gets them unasked
         need redis-server have redis-server
         need postgresql finds_postgres
+        need nginx-light finds_nginx
         ;;
       clang)
         need clang have clang++

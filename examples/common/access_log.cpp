@@ -50,8 +50,10 @@ access_log::access_log(const std::string& path) : to_(open(path)) {
 access_log::~access_log() {
   if (to_ == nullptr) return;
   writer_.cancel();
-  writer_.wait();
-  write_gathered();
+  coir::shield([this] {
+    writer_.wait();
+    write_gathered();
+  });
   if (to_ != stdout) std::fclose(to_);
 }
 

@@ -116,7 +116,7 @@ class Strict:
         right = (len(values.get(b'host', [])) <= 1 and len(values.get(b'x-forwarded-for', [])) == 1 and
                  values[b'x-forwarded-for'][0].endswith((b'127.0.0.1', b'unknown')) and  # unknown: it has vanished len(lengths) + len(codings) <= 1 and
                  codings in ([], [b'chunked']) and
-                 lines[0].split()[1].startswith((b'/', b'http://', b'*')) and
+                 lines[0].split()[1].startswith((b'/', b'*')) and
                  all(re.fullmatch(rb'\d+', n) for n in lengths) and
                  not any(n in values for n in (b'connection', b'upgrade', b'te', b'expect', b'proxy-connection')))
         if not right:

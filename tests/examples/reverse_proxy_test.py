@@ -134,8 +134,11 @@ class ReverseProxyTest(unittest.TestCase):
             self.assertEqual((asked.method, asked.path, asked.version, asked.body), ('PUT', '/path?query', 'HTTP/1.1', b'body'))
             self.assertEqual(sorted(asked.fields), [('content-length', '4'), ('host', 'test'), ('x-forwarded-for', '1.2.3.4, 127.0.0.1'),
                                                     ('x-other', '2')])
-            self.assertEqual(client.ask('/again'), (200, b'ok'))
-        self.assertTrue(eventually(lambda: len(self.logged()) == 2))
+            self.assertEqual(client.ask('http://other:81/again'), (200, b'ok'))
+            self.assertEqual((server.asked[1].path, server.asked[1].field('host')), ('/again', 'other:81'))
+            self.assertEqual(client.ask('http://other?query'), (200, b'ok'))
+            self.assertEqual((server.asked[2].path, server.asked[2].field('host')), ('/?query', 'other'))
+        self.assertTrue(eventually(lambda: len(self.logged()) == 3))
         self.assertRegex(self.logged()[0], r'"PUT /path\?query" 200 2$')
         self.assertEqual(proxy.end(), (0, 'reverse_proxy: stopped\n', ''))
 

@@ -1,5 +1,6 @@
 #include "driver_factory.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <string>
@@ -7,7 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+
 #include "epoll_reactor.hpp"
+#include "system_calls.hpp"
 #include "uring_reactor.hpp"
 
 namespace coir::io {
@@ -72,6 +78,22 @@ class uring_factory final : public sched::driver_factory {
   std::unique_ptr<epoll_factory> instead_;            // since a ring was refused
 };
 
+// The kernel doubles a process's table of descriptors when it is full, and once there are threads
+// it waits until every processor has let go of the old one: 10 to 20 ms, more on a busy machine, in
+// the call that makes the 65th descriptor, the 257th, the 513th, and so on; its worker stands
+// still. So the table grows before the workers start, to what the process may have open now. Eight
+// bytes of the kernel's memory each, hence the most. Whatever fails, it grows later.
+void make_room_for_descriptors() noexcept {
+  constexpr rlim_t most = 65'536;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const auto wanted = static_cast<int>(std::min(limit.rlim_cur, most));
+  const int any = ::eventfd(0, EFD_CLOEXEC);
+  if (any < 0) return;
+  if (const int last = ::fcntl(any, F_DUPFD_CLOEXEC, wanted - 1); last >= 0) sys::close(last);
+  sys::close(any);
+}
+
 [[noreturn]] void refuse(int error, const std::string& why) {
   throw std::system_error(error, std::system_category(),
                           "coir: the reactor that was asked for cannot be had: " + why);
@@ -80,6 +102,7 @@ class uring_factory final : public sched::driver_factory {
 }  // namespace
 
 std::unique_ptr<sched::driver_factory> make_driver_factory(const options& o) {
+  make_room_for_descriptors();
   if (o.reactor == reactor_kind::epoll) return std::make_unique<epoll_factory>("asked for");
   if (o.reactor == reactor_kind::iocp) refuse(EOPNOTSUPP, "iocp is there on Windows only");
   uring_options how;

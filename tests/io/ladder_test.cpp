@@ -1,7 +1,9 @@
 // Which rung of the ladder is taken, and what is said when one is refused.
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <functional>
 
 #include <dlfcn.h>
@@ -51,6 +53,30 @@ TEST(ladder, automatic_is_uring_where_the_kernel_allows_it) {
   const auto made = io::make_driver_factory(with(reactor_kind::automatic));
   EXPECT_EQ(std::string(made->name()).starts_with("uring"), kernel.usable) << kernel.reason;
   EXPECT_STRNE(made->reason(), "");
+}
+
+// What /proc says of the kernel's table; 0: it does not.
+rlim_t descriptors_that_have_room() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (rlim_t room = 0; word == "FDSize:" && status >> room) return room;
+  return 0;
+}
+
+// Else the kernel would stop a worker for milliseconds while it does.
+TEST(ladder, the_table_of_descriptors_does_not_grow_once_there_are_workers) {
+  if (descriptors_that_have_room() == 0) GTEST_SKIP() << "nobody says how large it is";
+  in_child([] {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 5000);
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+    const rlim_t before = descriptors_that_have_room();
+    const std::size_t open = open_descriptors();
+    runtime r(with(reactor_kind::epoll));
+    return before < limit.rlim_cur && descriptors_that_have_room() >= limit.rlim_cur &&
+           open_descriptors() < open + 10;
+  });
 }
 
 TEST(ladder, a_forced_rung_is_the_one_that_runs) {

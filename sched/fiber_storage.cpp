@@ -1,6 +1,7 @@
 #include <coir/sched/fiber_storage.hpp>
 
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -99,7 +100,10 @@ fiber_storage* storage_here_if_any() noexcept {
 }
 
 fiber_storage& storage_here() {
-  host& h = current_host();
+  host* here = current_host_if_any();
+  if (here == nullptr) here = make_thread_host_if_possible();
+  if (here == nullptr) throw std::bad_alloc();
+  host& h = *here;
   if (h.kind == host_kind::thread) return storage_of_thread(h);
   if (h.kind != host_kind::worker)
     throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),

@@ -84,6 +84,12 @@ pthread_key_t key_of_hosts() noexcept {
 }  // namespace
 
 host& make_thread_host() noexcept {
+  host* const h = make_thread_host_if_possible();
+  if (h == nullptr) fatal("there is no memory for the first blocking call of a thread");
+  return *h;
+}
+
+host* make_thread_host_if_possible() noexcept {
   const pthread_key_t key = key_of_hosts();
   thread_host* h;
   {
@@ -92,10 +98,10 @@ host& make_thread_host() noexcept {
     if (h != nullptr) free_hosts = h->next_free;
   }
   if (h == nullptr) h = new (std::nothrow) thread_host;
-  if (h == nullptr) fatal("there is no memory for the first blocking call of a thread");
+  if (h == nullptr) return nullptr;
   ::pthread_setspecific(key, h);
   set_current_host(h);
-  return *h;
+  return h;
 }
 
 fiber_storage& storage_of_thread(host& h) noexcept { return static_cast<thread_host&>(h).storage; }

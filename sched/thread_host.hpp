@@ -6,6 +6,7 @@
 namespace coir::sched {
 
 host& make_thread_host() noexcept;                 // of the calling thread, which has none
+host* make_thread_host_if_possible() noexcept;     // null: there is no memory
 fiber_storage& storage_of_thread(host&) noexcept;  // of kind thread; its thread's own
 
 }  // namespace coir::sched

@@ -75,7 +75,8 @@ std::uint64_t runtime_core::switches_of_all() const noexcept {
 }
 
 bool runtime_core::may_be_deadlocked() const noexcept {
-  return nothing_is_awaited() && looked_at_.load(std::memory_order_relaxed) != switches_of_all();
+  return made_of.looks_for_deadlocks && nothing_is_awaited() &&
+         looked_at_.load(std::memory_order_relaxed) != switches_of_all();
 }
 
 void runtime_core::look_for_deadlock() noexcept {

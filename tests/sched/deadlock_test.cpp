@@ -45,15 +45,25 @@ class stderr_lines {
   int ends_[2];
 };
 
-class deadlock_test : public runtime_test {};
-INSTANTIATE_TEST_SUITE_P(, deadlock_test, worker_counts(), name_of);
+class deadlock_test : public ::testing::TestWithParam<unsigned> {
+ protected:
+  deadlock_test() {
+    options o;
+    o.workers = GetParam();
+    made_ = std::make_unique<runtime>(std::move(o), sched::make_futex_drivers());
+  }
+  runtime& rt() { return *made_; }
+
+ private:
+  std::unique_ptr<runtime> made_;
+};
+INSTANTIATE_TEST_SUITE_P(workers, deadlock_test, ::testing::Values(1U, 2U, 4U, 8U));
 
 std::string named(const task<void>& t, const char* name) {
   return "fiber " + std::to_string(t.id().value()) + " '" + name + "'";
 }
 
 TEST_P(deadlock_test, tasks_that_join_each_other_are_named_once_and_those_who_wait_for_them_not) {
-  rt();
   stderr_lines said;
   event go;
   task_ref<void> first;
@@ -76,7 +86,6 @@ TEST_P(deadlock_test, tasks_that_join_each_other_are_named_once_and_those_who_wa
 }
 
 TEST_P(deadlock_test, a_circle_over_three_of_which_one_is_waited_for_by_its_future_is_found) {
-  rt();
   stderr_lines said;
   event go;
   task_ref<void> first;

@@ -107,6 +107,7 @@ inline std::unique_ptr<runtime> make_runtime(options o, fake_io* device = nullpt
                                              const fiber::stack_pool_options& stacks = {}) {
   sched::parts made_of(device != nullptr ? device->drivers() : sched::make_futex_drivers());
   made_of.stacks = stacks;
+  made_of.looks_for_deadlocks = false;
   return std::make_unique<runtime>(std::move(o), std::move(made_of));
 }
 inline std::unique_ptr<runtime> make_runtime(unsigned workers) {

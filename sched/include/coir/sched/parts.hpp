@@ -42,6 +42,9 @@ struct parts {
   std::unique_ptr<disorder>
       race;  // null: none; in a race build (-Drace=true): every other fiber migrates
   fiber::stack_pool_options stacks = {};
+  // Whether who has slept for a second looks for fibers that join each other. It wakes for that, so
+  // tests that nothing is lost do without.
+  bool looks_for_deadlocks = true;
 };
 
 }  // namespace coir::sched

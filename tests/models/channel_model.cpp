@@ -190,7 +190,45 @@ result explore_full(const options& chosen) {
       &model::check);
 }
 
+// The same with one pop: whoever waits gets the place, though nobody comes for its item.
+template <const item_functions& items>
+struct freed_place {
+  core channel{1, items};
+  std::array<model_waiter, 3> of;
+  int popped = 0;
+
+  void first() { push(of[0], channel, 1); }
+  void second() { push(of[1], channel, 2); }
+  void popper() {
+    popped = pop(of[2], channel);
+    outcome(popped == 1 ? "first" : "second");
+  }
+  void check() {
+    expect(channel.size() == 1, "an item is lost or doubled");
+    std::optional<item> out;
+    a_match m;
+    channel.lock();
+    const bool one = channel.match_locked(false, &out, m);
+    channel.unlock();
+    expect(one, "the item that is left cannot be had");
+    channel.settle(false, &out, m);
+    expect(popped + static_cast<int>(*out) == 3, "an item is lost or doubled");
+  }
+};
+
+template <const item_functions& items>
+result explore_freed_place(const options& chosen) {
+  using model = freed_place<items>;
+  return explore<model>(
+      chosen, {{"first", &model::first}, {"second", &model::second}, {"popper", &model::popper}},
+      &model::check);
+}
+
 TEST_P(channel_model, pushes_that_wait_for_a_place_get_it) {
+  holds(explore_freed_place<outside>(long_buffers(named("freed place", 2, 1))),
+        {"first", "second"});
+  holds(explore_freed_place<under_lock>(long_buffers(named("freed place, locked", 2, 1))),
+        {"first", "second"});
   holds(explore_full<outside>(long_buffers(named("full", 2, 1))),
         {"first, second", "second, first"});
   holds(explore_full<under_lock>(long_buffers(named("full, locked", 2, 1))),

@@ -62,14 +62,15 @@ def free_port():
 
 def servers(build):
     ours = f'{build}/examples/kv_server'
-    with contextlib.ExitStack() as all_of_them:
-        found = {}
-        for name, command in (('kv_server', [ours, '--workers', '1', '--listen', '127.0.0.1:{port}']),
-                              ('redis', ['redis-server', '--port', '{port}', '--save', '', '--appendonly', 'no'])):
-            port = free_port()
-            found[name] = port, all_of_them.enter_context(started([w.replace('{port}', str(port)) for w in command], port))
-        yield_ = all_of_them.pop_all()
-    return found, yield_
+    command = [ours, '--workers', '1', '--listen', '127.0.0.1:{port}']
+    contestants = {'kv_server': (command, {}), 'kv_server_nopoll': (command, {'COIR_IDLE_POLL': '0'}),
+                   'redis': (['redis-server', '--port', '{port}', '--save', '', '--appendonly', 'no'], {})}
+    found, running = {}, contextlib.ExitStack()
+    for name, (words, environment) in contestants.items():
+        port = free_port()
+        pid = running.enter_context(started([w.replace('{port}', str(port)) for w in words], port, environment))
+        found[name] = port, pid
+    return found, running
 
 
 def show(name, values, unit):

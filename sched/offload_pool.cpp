@@ -16,7 +16,6 @@
 #include <coir/sched/task.hpp>
 #include <coir/sync/offload_async.hpp>
 
-#include "processors.hpp"
 #include "runtime_core.hpp"
 
 namespace coir::sched {
@@ -28,7 +27,8 @@ constexpr std::chrono::seconds idle_limit{10};
 }  // namespace
 
 offload_pool::offload_pool(unsigned most, clock::duration poll) noexcept
-    : most_(most), poll_(usable_processors() > 1 ? poll : clock::duration::zero()) {}
+    : most_(most),
+      poll_(std::thread::hardware_concurrency() > 1 ? poll : clock::duration::zero()) {}
 
 void offload_pool::submit(offload_job& j) {
   std::unique_lock held(mutex_);
@@ -96,9 +96,20 @@ void offload_pool::drop_queued() noexcept {
   }
 }
 
+// Not by std::thread, whose memory goes only after the thread has counted itself as gone.
 void offload_pool::start_thread_locked() {
   const signals_blocked inherited;
-  std::thread([this] { thread_main(); }).detach();
+  pthread_attr_t detached;
+  ::pthread_attr_init(&detached);
+  ::pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+  const auto begin = [](void* pool) -> void* {
+    static_cast<offload_pool*>(pool)->thread_main();
+    return nullptr;
+  };
+  pthread_t made;
+  const int error = ::pthread_create(&made, &detached, begin, this);
+  ::pthread_attr_destroy(&detached);
+  if (error != 0) throw std::system_error(error, std::system_category(), "coir: offload");
   ++threads_;
 }
 

@@ -68,8 +68,8 @@ std::string http_date(std::time_t when) {
 
 std::time_t parse_http_date(std::string_view text) {
   std::tm parts{};
-  const char* const end =
-      ::strptime(std::string(text).c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  const std::string terminated(text);
+  const char* const end = ::strptime(terminated.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
   return end != nullptr && *end == '\0' ? ::timegm(&parts) : 0;
 }
 

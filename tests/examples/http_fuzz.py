@@ -182,8 +182,11 @@ class Fuzzer:
             self.one(number)
 
     def behaves(self):
-        with Client(self.server) as client:
-            return client.ask('/check').status in (200, 404)
+        try:
+            with Client(self.server) as client:
+                return client.ask('/check').status in (200, 404)
+        except (OSError, EOFError, AttributeError):
+            return False
 
 
 def fuzz(server, given, strict):
@@ -192,8 +195,8 @@ def fuzz(server, given, strict):
         fuzzer.one(given.only)
     else:
         if not fuzzer.behaves():
-            return ['it does not answer from the beginning']
-        descriptors = server.descriptors()
+            fuzzer.failures.append('it does not answer from the beginning')
+        descriptors = server.descriptors() if server.process.poll() is None else 0
         end, numbers = time.monotonic() + given.seconds, iter(range(1 << 62))
         threads = [threading.Thread(target=fuzzer.work, args=(end, numbers)) for _ in range(8)]
         for thread in threads:
@@ -209,7 +212,7 @@ def fuzz(server, given, strict):
     status, out, err = server.end() if server.process.poll() is None else (server.process.poll(), '', server.process.stderr.read())
     unexpected = [line for line in err.splitlines() if not re.search(r' is (back|left out): ', line)]
     if status != 0 or unexpected:
-        fuzzer.failures.append(f'it ended with {status} and said {unexpected[:20]}')
+        fuzzer.failures.append(f'it ended with {status} and said:\n' + '\n'.join(unexpected[:50]))
     if strict:
         fuzzer.failures += [f'passed on: {breach[:300]!r}' for breach in strict.breaches]
         print(f'{strict.requests} requests reached the back end')

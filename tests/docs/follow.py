@@ -3,8 +3,9 @@
 
 A block of C++ behind a line that ends in "`NAME`:" is written to NAME; any other block so named, too. Blocks of sh are run, in
 one shell, in the source tree's root as they see it (docs/ and tools/ are there), in their order. Each ends well, and if a block
-of text follows it prints exactly that, where a line "..." stands for any lines and {} for any word. Ports from 7000 to 7099
-become free ones. Where a tool is missing that a command begins with (REQUIRES), or a command ends with 77, the test is skipped.
+of text follows it prints exactly that, where a line "..." stands for any lines, ... in a line for anything, and {} for a word.
+Ports from 7000 to 7099 become free ones. Where a tool is missing that a command begins with (REQUIRES), or a command ends with
+77, the test is skipped.
 """
 import os
 import random
@@ -25,8 +26,8 @@ BLOCK = re.compile(r'(?:`([\w./-]+)`:\n\n)?^```(\w+)\n(.*?)^```$', re.MULTILINE 
 
 def pattern(text):
     """What a block of text matches."""
-    lines = [re.escape(line).replace(r'\{\}', r'\S+') + '\n' for line in text.splitlines()]
-    return ''.join('(?:.*\n)*' if line == re.escape('...') + '\n' else line for line in lines)
+    return ''.join('(?:.*\n)*' if line == '...' else
+                   re.escape(line).replace(r'\{\}', r'\S+').replace(r'\.\.\.', '.*') + '\n' for line in text.splitlines())
 
 
 def free_port():

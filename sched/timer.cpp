@@ -1,7 +1,9 @@
 #include <coir/sched/timer.hpp>
 
 #include <mutex>
+#include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include <coir/sched/task.hpp>
 #include <coir/sched/this_fiber.hpp>
@@ -28,8 +30,8 @@ struct delayed_call::state {
   fiber_record* record = nullptr;  // of the last call
   bool armed = false;              // it is put off
   deferral until;
-  clock::time_point wanted =
-      never;  // by a thread that has no heap: a fiber is on its way to set it
+  // By a thread that has no heap: a fiber is on its way to set it.
+  std::optional<clock::time_point> wanted;
 };
 
 delayed_call::delayed_call() : state_(std::make_unique<state>()) {}
@@ -107,7 +109,7 @@ bool cancel_later(delayed_call& c) noexcept {
   std::lock_guard held(s.lock);
   const runtime_of runs(s);
   if (runs.core == nullptr) return false;
-  const bool on_its_way = std::exchange(s.wanted, never) != never;
+  const bool on_its_way = std::exchange(s.wanted, std::nullopt).has_value();
   if (!delayed_calls::take(s)) return on_its_way;
   delayed_calls::drop(s);
   return true;
@@ -124,9 +126,9 @@ bool move_later(const std::shared_ptr<delayed_call>& c, clock::time_point at) {
       spawn_in(spawn_request{runs.core}, [c] {
         delayed_calls::state& its = delayed_calls::of(*c);
         its.lock.lock();
-        const clock::time_point when = std::exchange(its.wanted, never);
+        const auto when = std::exchange(its.wanted, std::nullopt);
         its.lock.unlock();
-        if (when != never) move_later(c, when);
+        if (when) move_later(c, *when);
       }).detach();
       if (delayed_calls::take(s)) delayed_calls::drop(s);  // once nothing can fail
       s.wanted = at;
@@ -135,7 +137,7 @@ bool move_later(const std::shared_ptr<delayed_call>& c, clock::time_point at) {
     here->make_room_for_deadline();
     const bool taken = delayed_calls::take(s);
     if (!taken) delayed_calls::arm_new(c, *runs.core, at);
-    s.wanted = never;
+    s.wanted.reset();
     if (!taken) return true;
     s.until.at = at;
     here->put_off(*s.record, s.until);

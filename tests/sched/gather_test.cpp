@@ -5,8 +5,8 @@
 
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <memory>
-#include <ranges>
 #include <stdexcept>
 #include <string>
 
@@ -48,22 +48,40 @@ TEST_P(gather_test, gives_all_values_in_order) {
   });
 }
 
+// What a std::views::transform is, which clang 14 cannot compile.
+struct functions_made_on_the_way {
+  struct function {
+    std::string text;
+    int n;
+    std::string operator()() const {
+      this_fiber::yield();
+      return text + std::to_string(n);
+    }
+  };
+  struct iterator {
+    using value_type = function;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::forward_iterator_tag;
+    function operator*() const { return {text_of(at), at}; }
+    iterator& operator++() { return ++at, *this; }
+    iterator operator++(int) { return {at++}; }
+    bool operator==(const iterator&) const = default;
+    int at = 0;
+  };
+  static std::string text_of(int i) { return std::string(100, static_cast<char>('a' + i)); }
+  iterator begin() const { return {0}; }
+  iterator end() const { return {20}; }
+};
+
 TEST_P(gather_test, a_range_may_make_its_functions_as_it_is_walked) {
   on_fiber([] {
-    const auto made = std::views::iota(0, 20) | std::views::transform([](int i) {
-                        return [i, text = std::string(100, static_cast<char>('a' + i))] {
-                          this_fiber::yield();
-                          return text + std::to_string(i);
-                        };
-                      });
-    const auto expected = [](int i) {
-      return std::string(100, static_cast<char>('a' + i)) + std::to_string(i);
-    };
+    const functions_made_on_the_way made;
     const std::vector<std::string> all = gather(made);
     const auto settled = settle(made);
     for (int i = 0; i < 20; ++i) {
-      EXPECT_EQ(all[static_cast<std::size_t>(i)], expected(i));
-      EXPECT_EQ(settled[static_cast<std::size_t>(i)].value(), expected(i));
+      const std::string expected = functions_made_on_the_way::text_of(i) + std::to_string(i);
+      EXPECT_EQ(all[static_cast<std::size_t>(i)], expected);
+      EXPECT_EQ(settled[static_cast<std::size_t>(i)].value(), expected);
     }
     EXPECT_EQ(race(made).size() / 100, 1U);
   });

@@ -133,6 +133,9 @@ TEST_P(timer_test, a_plain_thread_cancels_and_reschedules_and_outlives_the_runti
   EXPECT_TRUE(eventually([&] { return calls == 10; }));
   EXPECT_TRUE(a.reschedule(clock::now() + 1h));
   EXPECT_TRUE(a.cancel()) << "on its way or there already";
+  EXPECT_TRUE(a.reschedule(clock::time_point::max()));
+  EXPECT_TRUE(a.cancel()) << "never is a time, too";
+  EXPECT_FALSE(a.cancel());
   EXPECT_TRUE(b.reschedule(clock::now() + 1h));
   stop();
   EXPECT_FALSE(b.reschedule(clock::now()));

@@ -266,7 +266,7 @@ TEST_P(end_test, a_shutdown_ends_though_threads_never_cease_to_spawn) {
   const auto argument = std::make_shared<int>(1);
   std::atomic<std::uint64_t> ran{0}, refused{0};
   const bool slow = coir::fiber::sanitizers::address || coir::fiber::sanitizers::thread;
-  for (int round = 0; round < (slow ? 3 : 60); ++round) {
+  for (int round = 0; round < (slow ? 3 : 40); ++round) {
     coir::runtime r(with(GetParam()), coir::sched::make_futex_drivers());
     std::atomic<bool> stop{false};
     std::atomic<int> begun{0};

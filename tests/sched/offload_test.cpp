@@ -75,7 +75,7 @@ TEST_P(offload_test, a_thread_is_used_again) {
 TEST_P(offload_test, jobs_that_come_while_a_thread_polls_do_not_rely_on_the_same_one) {
   opts.idle_poll = std::chrono::milliseconds(1);
   on_fiber([] {
-    for (int i = 0; i < 200; ++i) {
+    for (int i = 0; i < 50; ++i) {
       offload([] {});  // whose thread polls now
       std::atomic<int> met{0};
       const auto meet = [&met] {

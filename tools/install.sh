@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install.sh [build] [interop] [servers] [clang] [format] [docs] [count] [consumers] [chroot] [peers]: sees to it that what
+# install.sh [build] [interop] [servers] [browser] [clang] [format] [docs] [count] [consumers] [chroot] [peers]: sees to it that what
 # these need is there. Looks first and installs by apt only what is missing, as root or by sudo; on a system without apt it
 # says what to install.
 source "$(dirname "$0")/common.sh"
@@ -70,6 +70,9 @@ look() {
         need redis-server have redis-server
         need postgresql finds_postgres
         need nginx-light finds_nginx
+        ;;
+      browser) # what the test of websocket_chat's page drives; big, so nobody gets it unasked
+        need chromium have chromium
         ;;
       clang)
         need clang have clang++

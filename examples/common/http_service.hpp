@@ -83,7 +83,7 @@ class http_service {
   }
 
   std::atomic<bool> ending_{false};
-  coir::mutex lock_;
+  std::mutex lock_;  // native, so that leave(), which destructors call, is no cancellation point
   std::set<guest*> guests_;  // under lock_
 };
 

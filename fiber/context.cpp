@@ -43,6 +43,10 @@ struct arrival {
 #define COIR_UNSKIP_RED_ZONE "\n\tleaq 128(%%rsp), %%rsp"
 #endif
 
+#if !defined(COIR_FIBER_JUMP)  // what the linker calls it, if not by its C name
+#define COIR_FIBER_JUMP "jump_fcontext"
+#endif
+
 // jump_fcontext leaves by an indirect jump. A call would put a return address into the processor's
 // return predictor that no `ret` takes out, and the next `ret`, ours, would be predicted to go
 // there. So push the address and jump. Through the offset table and not the linkage table: it is
@@ -54,7 +58,8 @@ struct arrival {
       COIR_SKIP_RED_ZONE
       "leaq 1f(%%rip), %%rax\n\t"
       "pushq %%rax\n\t"
-      "jmpq *jump_fcontext@GOTPCREL(%%rip)\n"
+      "jmpq *" COIR_FIBER_JUMP
+      "@GOTPCREL(%%rip)\n"
       "1:"
 #if defined(__CET__)
       "\n\tendbr64"

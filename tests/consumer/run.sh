@@ -63,6 +63,7 @@ installed() {
 
 cmake() {
   type -P cmake >/dev/null || skip "no cmake here"
+  export CMAKE_GENERATOR=Ninja # make may not be there
   install_it
   local prefix=$work/root$(meson introspect "$build" --buildoptions | python3 -c '
 import json, sys

@@ -116,7 +116,7 @@ class runtime_core {
   std::atomic<std::uint64_t> stacks_wanted{0};       // tasks that found none, ever
   std::atomic<bool> someone_polls{false};            // idle polling: one worker at most
   std::atomic<unsigned> sentinel{idle_set::nobody};  // the sleeper that looks after hogs
-  clock::time_point watched;                         // when a busy worker did; the sentinel's
+  clock::time_point watched;                         // since when; the sentinel's
 
  private:
   [[noreturn]] void refuse(fiber_record&);  // a spawn, for the runtime has been shut down

@@ -171,6 +171,9 @@ class worker final : public host, private fiber::carrier {
   static bool stays_stealable(const worker& victim) noexcept;
   bool steal_from(worker& victim, bool from_hog) noexcept;
   void rescue(worker& hog) noexcept;
+  void begin_watch(clock::time_point now) noexcept;
+  bool is_hog(const worker&) const noexcept;
+  bool any_hog() const noexcept;
   void end_watch() noexcept;
   void look_after_hogs() noexcept;
   void watch_if_nobody_sleeps(clock::time_point now) noexcept;

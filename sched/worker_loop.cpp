@@ -216,23 +216,41 @@ clock::time_point worker::wake_up_time() noexcept {
     if (!core.sentinel.compare_exchange_strong(none, index, std::memory_order_acquire)) return own;
   }
   turns_at_watch_ = turns;
+  if (!any_hog()) begin_watch(clock::now());
+  return std::min(own, core.watched + sentinel_tick);  // has passed: looks at once
+}
+
+// By the sentinel. A watch goes on if it is woken early, and under the next sentinel, as long as
+// somebody has not turned since it began: for less than a tick that is no hog, but somebody who has
+// just begun to run something, and a raid would cost both microseconds.
+void worker::begin_watch(clock::time_point now) noexcept {
+  core.watched = now;
   for (auto& w : core.workers) w->turns_seen_ = w->turns_.load(std::memory_order_relaxed);
-  return std::min(own, clock::now() + sentinel_tick);
 }
 
 void worker::end_watch() noexcept {
   if (core.sentinel.load(std::memory_order_relaxed) != index) return;
-  look_after_hogs();
+  if (const clock::time_point now = clock::now(); core.watched + sentinel_tick <= now) {
+    look_after_hogs();
+    begin_watch(now);
+  }
   core.sentinel.store(idle_set::nobody, std::memory_order_release);
 }
 
-// The sentinel: of those whose loops have not turned since it looked last.
+// The sentinel: of those whose loops have not turned since the watch began.
 void worker::look_after_hogs() noexcept {
-  for (auto& w : core.workers) {
-    const bool hog = w.get() != this && !w->asleep_.load(std::memory_order_relaxed) &&
-                     w->turns_.load(std::memory_order_relaxed) == w->turns_seen_;
-    if (hog) rescue(*w);
-  }
+  for (auto& w : core.workers)
+    if (is_hog(*w)) rescue(*w);
+}
+
+bool worker::is_hog(const worker& w) const noexcept {
+  return &w != this && !w.asleep_.load(std::memory_order_relaxed) &&
+         w.turns_.load(std::memory_order_relaxed) == w.turns_seen_;
+}
+
+bool worker::any_hog() const noexcept {
+  return std::any_of(core.workers.begin(), core.workers.end(),
+                     [this](const auto& w) { return is_hog(*w); });
 }
 
 // If no worker ever sleeps there is no sentinel: those whose loops turn take its place for a
@@ -245,8 +263,7 @@ void worker::watch_if_nobody_sleeps(clock::time_point now) noexcept {
     return;
   if (now - core.watched >= busy_tick) {
     look_after_hogs();
-    core.watched = now;
-    for (auto& w : core.workers) w->turns_seen_ = w->turns_.load(std::memory_order_relaxed);
+    begin_watch(now);
   }
   core.sentinel.store(idle_set::nobody, std::memory_order_release);
   // Who fell asleep meanwhile has found the place taken.

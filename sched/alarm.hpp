@@ -18,7 +18,7 @@ struct alarm : waiter {
   // the alarm has struck.
   const function strike;
 
-  clock::time_point when() const noexcept { return when_; }  // never: it is not set
+  clock::time_point when() const noexcept { return when_; }  // never: it is not set. Lock held
 
   // On the thread of `here`, which has made room for a deadline. It is not set.
   void set(worker& here, clock::time_point when) noexcept {

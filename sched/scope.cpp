@@ -260,8 +260,8 @@ bool has_expired(const scope& s) noexcept {
 
 void forget_timeouts(fiber_record& f) noexcept {
   fiber_extras* e = f.extras.load(std::memory_order_acquire);
-  if (e == nullptr || e->timeouts.when() == never) return;
-  e->lock.lock();
+  if (e == nullptr) return;
+  e->lock.lock();  // it may strike just now
   if (e->timeouts.when() != never) e->timeouts.unset(worker_here());
   e->lock.unlock();
 }

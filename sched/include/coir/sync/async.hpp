@@ -1,5 +1,6 @@
 // A fiber whose result is a future.
 #pragma once
+#include <atomic>
 #include <concepts>
 #include <exception>
 #include <optional>
@@ -18,9 +19,13 @@ namespace sched {
 std::exception_ptr why_dropped() noexcept;
 
 template <class T>
+class async_end;
+
+template <class T>
 class async_state final : public future_value<T> {
  public:
   fiber_record* fiber = nullptr;  // a reference; set before there is a future
+  async_end<T>* end = nullptr;    // of the fiber, as long as its function runs
 
  private:
   ~async_state() override {
@@ -34,12 +39,29 @@ class async_state final : public future_value<T> {
   }
 };
 
-// The fiber's, besides: tells the future if the runtime has ended without it.
-struct async_end {
-  void enter(fiber_record&) noexcept {}
-  void ended() noexcept { of = {}; }  // which has a reference to the fiber
-  void abandoned() noexcept { of->settle(promise_broken()); }
-  state_pointer<future_state> of;
+// The fiber's, besides: tells the future if the runtime has ended without it. Its reference goes
+// before the future is settled, so that who waits for that is the last to have one.
+template <class T>
+class async_end {
+ public:
+  explicit async_end(async_state<T>& of) noexcept : of_(&of) { of.retain(); }
+  async_end(async_end&& other) noexcept : of_(other.take()) {}
+  ~async_end() { drop(); }
+  void enter(fiber_record&) noexcept { of_.load(std::memory_order_relaxed)->end = this; }
+  void ended() noexcept { drop(); }
+  void abandoned() noexcept {
+    async_state<T>* const s = take();
+    if (s == nullptr) return;  // it settles it now
+    s->settle(promise_broken());
+    s->release();
+  }
+  void drop() noexcept {
+    if (async_state<T>* const s = take()) s->release();
+  }
+
+ private:
+  async_state<T>* take() noexcept { return of_.exchange(nullptr, std::memory_order_acq_rel); }
+  std::atomic<async_state<T>*> of_;
 };
 
 // What the fiber runs: settles the state when its function and its arguments are gone, or when it
@@ -68,6 +90,7 @@ class async_body {
     }
     function_.reset();
     end_fiber_locals();
+    state->end->drop();
     if (error != nullptr)
       state->settle(std::move(error));
     else
@@ -92,10 +115,8 @@ auto async(F&& f, A&&... arguments) {
   using body = sched::async_body<result, sched::bound<std::decay_t<F>, std::decay_t<A>...>>;
   sched::core_of_this_fiber("async");  // or throws
   sched::state_pointer<sched::async_state<result>> state(new sched::async_state<result>);
-  state->retain();
-  sched::async_end end{sched::state_pointer<sched::future_state>(state.get())};
   state->fiber =
-      &sched::spawn_member(sched::usual{}, std::move(end),
+      &sched::spawn_member(sched::usual{}, sched::async_end<result>(*state),
                            body(state, std::forward<F>(f), std::forward<A>(arguments)...));
   state->retain();
   return sched::future_maker<result>::make(

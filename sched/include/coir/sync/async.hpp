@@ -76,6 +76,7 @@ class async_body {
   ~async_body() {
     if (!state_ || !state_->try_begin()) return;
     function_.reset();
+    if (state_->end != nullptr) state_->end->drop();
     state_->settle(why_dropped());
   }
 

@@ -82,6 +82,10 @@ def page(values):
     for workload in values.workloads:
         yield f'## {workload}\n\n![{workload}](charts/{workload}.svg)\n'
         yield '\n'.join(values.lines(workload)) + '\n'
+    scale = sorted(name for name in os.listdir(CHARTS) if name.startswith('scale_') and name.endswith('.svg'))
+    if scale:
+        yield '## Among many\n\nBy `./dev bench scale`; the values: [charts/scale.txt](charts/scale.txt).\n'
+        yield '\n'.join(f'![{name[:-4]}](charts/{name})\n' for name in scale)
 
 
 def write_all():

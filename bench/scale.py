@@ -67,6 +67,8 @@ def main():
         lines.append((what, figure, many, f'{value:.6g}', unit))
     results.write(DATA, ''.join(' '.join(map(str, each)) + '\n' for each in lines))
     draw(lines)
+    if os.path.exists(results.VALUES):
+        results.write_all()
 
 
 if __name__ == '__main__':

@@ -427,5 +427,24 @@ TEST_P(timeout_race, expiry_against_completion) {
   });
 }
 
+// What is left of a timeout that was in time strikes about when its fiber ends.
+TEST_P(timeout_race, a_fiber_may_end_as_its_alarm_strikes) {
+  rt().block_on([&] {
+    for (int round = 0; round < 20; ++round) {
+      std::vector<task<void>> all;
+      for (int i = 0; i < 100; ++i)
+        all.push_back(spawn([i] {
+          const auto end = clock::now() + std::chrono::microseconds(i);
+          try {
+            with_timeout(std::chrono::microseconds(i), [&] {
+              while (clock::now() < end - 1us) this_fiber::yield();
+            });
+          } catch (const timed_out&) {}
+        }));
+      for (auto& t : all) t.get();
+    }
+  });
+}
+
 }  // namespace
 }  // namespace coir::testing

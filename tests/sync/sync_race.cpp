@@ -191,8 +191,12 @@ TEST_P(sync_race, a_barriers_phases_are_complete_though_some_give_up_and_are_can
     --completing;
   });
   const fiber_body meet = [&](dice& random) {
-    // The others wait for it, longer if they seldom give up.
-    random.spin(given_up * 20 < arrivals ? 60'000 : 600);
+    // The others wait for it; if they seldom give up, for so long that their workers have nothing
+    // else to do than to see that their time is over.
+    if (given_up * 20 < arrivals)
+      this_fiber::sleep_for(std::chrono::microseconds(random(100)));
+    else
+      random.spin(600);
     try {
       const auto index = random(3) == 0 ? b.arrive_and_wait_for(little_patience(random))
                                         : std::optional<std::size_t>(b.arrive_and_wait());

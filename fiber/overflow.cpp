@@ -4,6 +4,7 @@
 #include "stack_slab.hpp"
 
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 #include <algorithm>
 #include <atomic>
@@ -25,6 +26,9 @@ namespace {
 // How far below its limit a stack is still the culprit: the guard, and what one frame may jump over
 // it. Memory there that faults can be no other stack's.
 constexpr std::size_t reach = 64 * 1024;
+// How far below its limit a stack pointer is still the culprit's: a frame with a large array in it
+// jumps over the guard, and over other stacks.
+constexpr std::size_t longest_jump = 64 * 1024 * 1024;
 
 std::atomic<overflow_probe> the_probe{nullptr};
 struct sigaction before_segv, before_bus;
@@ -86,6 +90,25 @@ bool is_below(const stack& s, const void* fault) noexcept {
   return address < limit && limit - address <= reach + 2 * page_size();
 }
 
+std::uintptr_t stack_pointer(const void* where) noexcept {
+  const mcontext_t& at = static_cast<const ucontext_t*>(where)->uc_mcontext;
+#if defined(__x86_64__)
+  return static_cast<std::uintptr_t>(at.gregs[REG_RSP]);
+#else
+  return static_cast<std::uintptr_t>(at.sp);
+#endif
+}
+
+// By the stack pointer, which a large frame has taken beyond the limit before anything of it was
+// touched: the fault is in that frame, or in what a call pushed below it.
+bool has_jumped_below(const stack& s, const void* where, const void* fault) noexcept {
+  const std::uintptr_t pointer = stack_pointer(where);
+  const auto address = reinterpret_cast<std::uintptr_t>(fault);
+  const auto limit = reinterpret_cast<std::uintptr_t>(s.limit);
+  return pointer < limit && limit - pointer <= longest_jump && address < limit &&
+         address >= pointer - page_size();
+}
+
 // From the handler: the signal is blocked here, so it arrives on return, where the fault happened.
 void die_of(int signal) noexcept {
   struct sigaction by_default = {};
@@ -108,7 +131,8 @@ void on_fault(int signal, siginfo_t* info, void* where) noexcept {
   overflow_report of;
   const overflow_probe probe = the_probe.load(std::memory_order_acquire);
   if (info->si_code > 0 && probe(of) && of.running != nullptr &&
-      is_below(*of.running, info->si_addr)) {
+      (is_below(*of.running, info->si_addr) ||
+       has_jumped_below(*of.running, where, info->si_addr))) {
     report(of);
     die_of(signal);
   } else {

@@ -96,6 +96,24 @@ TEST_F(overflow_death, a_frame_larger_than_the_guard_is_stopped_by_stack_clash_p
               line);
 }
 
+#if defined(__x86_64__)
+// As the frame of a function with a large array, built without that protection.
+[[gnu::noinline]] void leap() {
+  asm volatile(
+      "subq $0x3000000, %%rsp\n\t"
+      "movb $1, 64(%%rsp)\n\t"
+      "addq $0x3000000, %%rsp"
+      :
+      :
+      : "memory");
+}
+
+TEST_F(overflow_death, a_frame_far_larger_than_the_guard_is_named_where_nothing_lies_below) {
+  EXPECT_EXIT(overflow_on_fiber(guard_kind::automatic, leap), testing::KilledBySignal(SIGSEGV),
+              line);
+}
+#endif
+
 // What lies in the pages of a stack that nobody runs on, shared with the children of a fork, so
 // that they can be looked at when a child has died.
 class watched_pages {

@@ -5,6 +5,8 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <coir/sched/scope.hpp>
+
 #include "addresses.hpp"
 #include "reactor.hpp"
 #include "system_calls.hpp"
@@ -44,6 +46,9 @@ handle adopt(handle_type fd) {
 }
 
 void throw_error(const std::error_code& error, const std::string& what) {
+  if (error == std::make_error_code(std::errc::operation_not_permitted) && !sched::on_fiber())
+    throw std::system_error(
+        error, what + " on a plain thread: I/O needs a fiber, so call it inside coir::run");
   throw std::system_error(error, what);
 }
 

@@ -415,5 +415,15 @@ TEST(plain_thread, may_not_do_io) {
   EXPECT_EQ(error_of([] { wait_readable(0); }), std::errc::operation_not_permitted);
 }
 
+TEST(plain_thread, is_told_what_to_do) {
+  try {
+    tcp_stream::connect(any_port);
+    FAIL() << "connected";
+  } catch (const std::system_error& e) {
+    EXPECT_NE(std::string(e.what()).find("call it inside coir::run"), std::string::npos)
+        << e.what();
+  }
+}
+
 }  // namespace
 }  // namespace coir::testing

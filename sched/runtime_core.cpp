@@ -200,6 +200,13 @@ void print_unhandled(const std::exception_ptr& error, const fiber_record& f) noe
                    "coir: fiber '%s' (id %llu) ended with an error that nobody waits for: %s\n",
                    name.c_str(), static_cast<unsigned long long>(f.id().value()), what);
       return;
+    } catch (const cancelled& c) {
+      std::fprintf(stderr,
+                   "coir: fiber '%s' (id %llu) ended because fiber %llu, for which it waited, was "
+                   "cancelled\n",
+                   name.c_str(), static_cast<unsigned long long>(f.id().value()),
+                   static_cast<unsigned long long>(c.fiber().value()));
+      return;
     } catch (...) {}
     std::fprintf(stderr, "coir: fiber '%s' (id %llu) ended with %s\n", name.c_str(),
                  static_cast<unsigned long long>(f.id().value()), what);

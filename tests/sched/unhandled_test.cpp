@@ -152,6 +152,22 @@ TEST_P(unhandled_test, without_a_handler_it_is_a_line_on_stderr) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
 }
 
+TEST_P(unhandled_test, a_cancellation_that_was_met_in_a_join_names_whose_it_was) {
+  opts.on_unhandled = nullptr;
+  ::testing::internal::CaptureStderr();
+  on_fiber([] {
+    auto joined = spawn([] { this_fiber::sleep_for(1h); });
+    auto joiner = spawn([of = task_ref<void>(joined)]() mutable { of.get(); });
+    while (joiner.state() != task_state::parked) this_fiber::yield();
+    joined.cancel();
+    joiner.detach();
+    joined.wait();
+  });
+  stop();
+  const std::string text = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("for which it waited, was cancelled"), std::string::npos) << text;
+}
+
 TEST_P(unhandled_test, a_handler_that_throws_does_no_harm) {
   opts.on_unhandled = [](const std::exception_ptr&, std::string_view) { throw 1; };
   ::testing::internal::CaptureStderr();

@@ -64,9 +64,9 @@ class service {
 };
 
 void print_head(const coir::runtime_metrics& m, const coir::endpoint& at, unsigned connections) {
+  const std::string why = m.reactor_reason.substr(0, m.reactor_reason.find(';'));
   std::printf("echo server on %s: %u workers, reactor %s (%s); %u connections\n",
-              to_string(at).c_str(), m.workers, m.reactor.c_str(), m.reactor_reason.c_str(),
-              connections);
+              to_string(at).c_str(), m.workers, m.reactor.c_str(), why.c_str(), connections);
   std::printf("%8s %12s %12s %10s %10s %10s  %s\n", "second", "connections", "requests/s", "p50 us",
               "p99 us", "steals", "reactor");
 }

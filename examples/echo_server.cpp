@@ -21,10 +21,12 @@ template <class Listener>
 void serve(const coir::endpoint& where) {
   coir::server server(Listener::bind(where), echo);
   const auto metrics = coir::runtime::current().metrics();
+  const std::string& why =
+      metrics.reactor_reason;  // then, after a semicolon, how each operation goes
   examples::serve_until_signal(
       server, {.name = "echo_server",
                .more = ", " + std::to_string(metrics.workers) + " workers, " + metrics.reactor +
-                       " (" + metrics.reactor_reason + ")"});
+                       " (" + why.substr(0, why.find(';')) + ")"});
 }
 
 }  // namespace

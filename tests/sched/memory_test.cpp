@@ -108,7 +108,7 @@ TEST(memory_test, errors_that_nobody_reads) {
 }
 
 TEST(memory_test, timed_waits) {
-  EXPECT_GT(sweep([] { this_fiber::sleep_for(1us); }), 0);
+  EXPECT_GT(sweep([] { this_fiber::sleep_for(1ms); }), 0);
   const auto waits = [](auto&& wait) {
     return [wait] {
       for (int i = 0; i < 3; ++i) EXPECT_FALSE(wait());

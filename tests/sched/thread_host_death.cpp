@@ -15,6 +15,10 @@ std::atomic<bool> no_memory{false};
   if (void* p = no_memory ? nullptr : std::malloc(size)) return p;
   throw std::bad_alloc();
 }
+// Written out, because a sanitizer's own does not call the one above.
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return no_memory ? nullptr : std::malloc(size);
+}
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 

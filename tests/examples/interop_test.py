@@ -87,7 +87,7 @@ def postgres_programs():
     return os.path.dirname(found) if found else folders[-1] if folders else None
 
 
-class PostgresQueries(Service):
+class Postgres(Service):
     needs = [postgres_programs]
 
     def as_user(self, folder):
@@ -98,14 +98,27 @@ class PostgresQueries(Service):
         os.chown(folder, user.pw_uid, user.pw_gid)
         return {'user': user.pw_uid, 'group': user.pw_gid, 'extra_groups': []}
 
-    def test_queries_of_many_fibers_are_answered(self):
+    def database(self, *where):
+        """Its folder, with its socket. where: further options of the server."""
         folder, programs = self.folder(), postgres_programs()
         how = {'cwd': folder, 'env': {**os.environ, 'LC_ALL': 'C', 'HOME': folder}, **self.as_user(folder)}
         subprocess.run([programs + '/initdb', '-D', folder + '/data', '-U', 'coir', '-A', 'trust', '--no-sync'],
                        check=True, capture_output=True, timeout=PATIENCE, **how)
-        self.start([programs + '/postgres', '-D', folder + '/data', '-k', folder, '-h', '', '-F'],
+        self.start([programs + '/postgres', '-D', folder + '/data', '-k', folder, '-F', *where],
                    lambda: self.accepts(folder), **how)
-        settings = f'host={folder} user=coir dbname=postgres'
+        return folder
+
+    def accepts(self, folder):
+        status = folder + '/data/postmaster.pid'  # its last line says so
+        if not os.path.exists(status):
+            return False
+        with open(status, encoding='utf-8') as f:
+            return f.read().rstrip().endswith('ready')
+
+
+class PostgresQueries(Postgres):
+    def test_queries_of_many_fibers_are_answered(self):
+        settings = f'host={self.database("-h", "")} user=coir dbname=postgres'
         got = run(settings)
         self.assertEqual((got.returncode, got.stderr), (0, ''))
         lines = got.stdout.splitlines()
@@ -115,17 +128,37 @@ class PostgresQueries(Service):
         self.assertEqual((got.returncode, got.stdout), (1, ''))
         self.assertIn('"postgresx" does not exist', got.stderr)
 
-    def accepts(self, folder):
-        status = folder + '/data/postmaster.pid'  # its last line says so
-        if not os.path.exists(status):
-            return False
-        with open(status, encoding='utf-8') as f:
-            return f.read().rstrip().endswith('ready')
-
     def test_nobody_there_is_an_error(self):
         got = run(f'host={self.folder()} dbname=x')
         self.assertEqual((got.returncode, got.stdout), (1, ''))
         self.assertIn('No such file or directory', got.stderr)
+
+
+class TcpProxy(Postgres):
+    """PostgreSQL's own client, through tcp_proxy."""
+    needs = [postgres_programs, 'psql']
+
+    def test_psql_speaks_to_its_server_through_it(self):
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            server = str(free.getsockname()[1])
+        self.database('-h', '127.0.0.1', '-p', server)
+        proxy = subprocess.Popen([PROGRAM, '--listen', '127.0.0.1:0', '--to', '127.0.0.1:' + server],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            port = proxy.stdout.readline().split()[1].rpartition(':')[2]
+            psql = ['psql', '-h', '127.0.0.1', '-p', port, '-U', 'coir', '-X', '-At', '-d', 'postgres', '-c']
+            asked = [subprocess.Popen([*psql, f'select {n} * {n}; select length(repeat(\'x\', 1000000))'],
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for n in range(8)]
+            for n, client in enumerate(asked):
+                self.assertEqual(client.communicate(timeout=PATIENCE)[0].splitlines(), [str(n * n), '1000000'])
+            big = subprocess.run([*psql, 'copy (select repeat(\'y\', 1000) from generate_series(1, 5000)) to stdout'],
+                                 capture_output=True, timeout=PATIENCE)
+            self.assertEqual((big.stderr, big.stdout), (b'', (b'y' * 1000 + b'\n') * 5000))
+        finally:
+            proxy.terminate()
+            said = proxy.communicate(timeout=PATIENCE)
+        self.assertEqual((proxy.returncode, said[1]), (0, ''))
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
@@ -184,7 +217,8 @@ class CurlFetch(Service):
 if __name__ == '__main__':
     name, PROGRAM = sys.argv[1:]
     sys.stdout.reconfigure(line_buffering=True)
-    case = {'redis_commands': RedisCommands, 'postgres_queries': PostgresQueries, 'curl_fetch': CurlFetch}[name]
+    case = {'redis_commands': RedisCommands, 'postgres_queries': PostgresQueries, 'curl_fetch': CurlFetch,
+            'tcp_proxy': TcpProxy}[name]
     for need in case.needs:
         if not (need() if callable(need) else shutil.which(need)):
             print(f'skipped: {need if isinstance(need, str) else "postgres"} is not installed')

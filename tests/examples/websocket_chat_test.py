@@ -389,7 +389,10 @@ class Tab:
         return self.evaluate("[...document.querySelectorAll('#lines p')].map(p => p.textContent.slice(5))") or []
 
     def sees(self, *lines):
-        until(lambda: self.lines() == list(lines))
+        try:
+            until(lambda: self.lines() == list(lines))
+        except AssertionError:
+            raise AssertionError(f'{self.lines()} and not {list(lines)}') from None
 
 
 @unittest.skipUnless(shutil.which('chromium'), 'there is no chromium (tools/install.sh browser)')
@@ -416,6 +419,7 @@ class PageTest(Case):
         late.sees(*said)
         late.type('Sorry, I am late. What did I miss?')
         said.append('Carla: Sorry, I am late. What did I miss?')
+        ann.sees(*said)
         ann.type('Nothing: the last lines were kept for you.')
         said.append('Ann: Nothing: the last lines were kept for you.')
         for tab in (ann, bob, late):

@@ -9,6 +9,7 @@
 
 #include <coir/coir.hpp>
 
+#include "../common/command_line.hpp"
 #include "command.hpp"
 #include "session.hpp"
 #include "settings.hpp"
@@ -90,18 +91,17 @@ void serve(const kv::settings& given) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::optional<kv::settings> given;
-  try {
-    given = kv::parse_settings(argc, argv);
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "%s\nusage: %s %s\n", e.what(), argv[0], kv::usage);
-    return 2;
-  }
-  try {
-    kv::seeded_hash::seed = std::random_device()() * 0x1'0000'0001ull;
-    coir::run(given->options, [&] { serve(*given); });
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "kv_server: %s\n", e.what());
-    return 1;
-  }
+  kv::settings s;
+  examples::command_line line("kv_server", "speaks a good part of Redis's protocol.");
+  line.option("--listen", "ADDRESS:PORT", "where clients connect", s.listen);
+  line.option("--dir", "DIR", "where changes are kept; without it they are not", s.folder);
+  line.option("--appendfsync", "always|everysec|no", "when they have to be on the disk",
+              s.appendfsync);
+  line.option("--max-clients", "N", "at once", s.max_clients);
+  line.option("--max-request", "BYTES", "the longest request", s.max_request);
+  line.option("--output-limit", "BYTES", "that a subscriber may leave unread", s.output_limit);
+  line.option("--request-timeout", "MS", "for the next bytes of a request begun",
+              s.request_timeout);
+  kv::seeded_hash::seed = std::random_device()() * 0x1'0000'0001ull;
+  return line.run(argc, argv, [&] { serve(s); });
 }

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 #include <coir/coir.hpp>
 
@@ -12,7 +13,6 @@ namespace kv {
 
 struct settings {
   coir::endpoint listen = coir::endpoint::parse("127.0.0.1:6379");
-  coir::options options = coir::options::from_environment();
   std::string folder;  // empty: nothing is kept
   fsync_policy appendfsync = fsync_policy::everysec;
   std::size_t max_clients = 10'000;
@@ -21,8 +21,7 @@ struct settings {
   std::chrono::milliseconds request_timeout{60'000};  // for the next bytes of a request begun
 };
 
-extern const char usage[];
-settings parse_settings(int argc, char** argv);  // throws std::invalid_argument
 const char* name_of(fsync_policy);
+void parse(std::string_view text, fsync_policy&);  // for examples::command_line
 
 }  // namespace kv

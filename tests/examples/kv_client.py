@@ -4,8 +4,16 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 PATIENCE = 60  # seconds until what never comes is called missing
+
+
+def until(condition):
+    give_up = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < give_up, 'it never came'
+        time.sleep(0.005)
 
 
 class Error(str):

@@ -9,18 +9,11 @@ import sys
 import time
 import unittest
 
-from kv_client import PATIENCE, Error, Server, encode
+from kv_client import PATIENCE, Error, Server, encode, until
 
 PROGRAM = ''
 SCALE = int(os.environ.get('COIR_TEST_SCALE', '1'))
 SEED = int(os.environ.get('COIR_TEST_SEED', '11'))
-
-
-def until(condition):
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up, 'it never came'
-        time.sleep(0.005)
 
 
 class Case(unittest.TestCase):

@@ -14,18 +14,11 @@ import threading
 import time
 import unittest
 
-from kv_client import PATIENCE, Client, Error, Server, encode
+from kv_client import PATIENCE, Client, Error, Server, encode, until
 
 PROGRAM = ''
 SCALE = int(os.environ.get('COIR_TEST_SCALE', '1'))
 MISCONF = Error('MISCONF')
-
-
-def until(condition):
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up, 'it never came'
-        time.sleep(0.005)
 
 
 class Case(unittest.TestCase):

@@ -4,7 +4,6 @@ import concurrent.futures
 import http.server
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -13,44 +12,10 @@ import threading
 import time
 import unittest
 
+sys.dont_write_bytecode = True
+from running import PATIENCE, Running  # noqa: E402
+
 PROGRAM = ''
-PATIENCE = 40  # seconds until what never comes is called missing
-
-
-class Running:
-    """The example, listening; `address` is what it says."""
-
-    def __init__(self, *arguments):
-        self.name = os.path.basename(PROGRAM)
-        self.process = subprocess.Popen([PROGRAM, '--listen', '127.0.0.1:0', *arguments], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        if not line.startswith(self.name + ': '):
-            self.process.kill()
-            raise AssertionError(f'it said {line!r} and {self.process.stderr.read()!r}')
-        self.address = line.split()[1]
-        self.port = self.address.split(':')[1]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.communicate()
-
-    def connect(self, receive_buffer=None):
-        peer = socket.socket()
-        if receive_buffer:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        peer.settimeout(PATIENCE)
-        peer.connect(('127.0.0.1', int(self.port)))
-        return peer
-
-    def end(self):
-        """Its status and what it said, after a SIGTERM."""
-        self.process.send_signal(signal.SIGTERM)
-        out, err = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, out, err
 
 
 def refused(test, said, *arguments):
@@ -82,7 +47,7 @@ class Guest:
 
 class ChatTest(unittest.TestCase):
     def test_what_one_says_all_others_hear(self):
-        with Running() as chat:
+        with Running(PROGRAM) as chat:
             ann = Guest(chat, 'ann')
             self.assertEqual(ann.line(), '* ann has come')
             bob = Guest(chat, 'bob')
@@ -105,11 +70,11 @@ class ChatTest(unittest.TestCase):
             carl.close()
 
     def test_netcat_and_socat_understand_it(self):
-        with Running() as chat:
+        with Running(PROGRAM) as chat:
             ann = Guest(chat, 'ann')
             self.assertEqual(ann.line(), '* ann has come')
             ran = 0
-            for tool in (['nc', '127.0.0.1', chat.port], ['socat', '-', f'TCP:{chat.address}']):
+            for tool in (['nc', '127.0.0.1', str(chat.port)], ['socat', '-', f'TCP:{chat.address}']):
                 if not shutil.which(tool[0]):
                     continue
                 client = subprocess.Popen(tool, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -131,7 +96,7 @@ class ChatTest(unittest.TestCase):
             ann.close()
 
     def test_a_client_that_does_not_read_holds_up_nobody(self):
-        with Running() as chat:
+        with Running(PROGRAM) as chat:
             slow = Guest(chat, 'slow', receive_buffer=4096)
             ann, bob = Guest(chat, 'ann'), Guest(chat, 'bob')
             while ann.line() != '* bob has come':
@@ -200,14 +165,14 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 class TcpProxyTest(unittest.TestCase):
     def test_both_ways_and_half_closed(self):
         backend = Backend()
-        with Running('--to', backend.address) as proxy:
+        with Running(PROGRAM, '--to', backend.address) as proxy:
             self.assertEqual(ask(proxy.connect(), b''), b'')
             data = [os.urandom(300_000) for _ in range(30)]
             with concurrent.futures.ThreadPoolExecutor(len(data)) as pool:
                 answers = list(pool.map(lambda d: ask(proxy.connect(), d), data))
             self.assertTrue(answers == [d[::-1] for d in data])
             ran = 0
-            for tool in (['nc', '-N', '127.0.0.1', proxy.port], ['socat', '-t20', '-', f'TCP:{proxy.address}']):
+            for tool in (['nc', '-N', '127.0.0.1', str(proxy.port)], ['socat', '-t20', '-', f'TCP:{proxy.address}']):
                 if shutil.which(tool[0]):
                     got = subprocess.run(tool, input=b'ab', capture_output=True, timeout=PATIENCE)
                     self.assertEqual(got.stdout, b'ba', tool)
@@ -224,7 +189,7 @@ class TcpProxyTest(unittest.TestCase):
             web = http.server.ThreadingHTTPServer(
                 ('127.0.0.1', 0), lambda *a: QuietHandler(*a, directory=folder))
             threading.Thread(target=web.serve_forever, daemon=True).start()
-            with Running('--to', '127.0.0.1:%d' % web.server_port) as proxy:
+            with Running(PROGRAM, '--to', '127.0.0.1:%d' % web.server_port) as proxy:
                 url = f'http://{proxy.address}/page'
                 got = subprocess.run(['curl', '-sS', '--parallel', url, url, url], capture_output=True, timeout=PATIENCE)
                 self.assertEqual((got.returncode, len(got.stdout)), (0, 3 * len(content)), got.stderr)
@@ -236,7 +201,7 @@ class TcpProxyTest(unittest.TestCase):
     def test_an_upstream_that_refuses_is_named_and_the_next_connection_served(self):
         with socket.create_server(('127.0.0.1', 0)) as taken:
             gone = '127.0.0.1:%d' % taken.getsockname()[1]
-        with Running('--to', gone) as proxy:
+        with Running(PROGRAM, '--to', gone) as proxy:
             for _ in range(3):
                 self.assertEqual(ask_nothing(proxy.connect()), b'')
             status, _, err = proxy.end()
@@ -245,7 +210,7 @@ class TcpProxyTest(unittest.TestCase):
 
     def test_an_idle_connection_is_ended_where_that_is_asked_for(self):
         backend = Backend()
-        with Running('--to', backend.address, '--idle', '1') as proxy:
+        with Running(PROGRAM, '--to', backend.address, '--idle', '1') as proxy:
             start = time.monotonic()
             self.assertEqual(ask_nothing(proxy.connect()), b'')
             self.assertGreater(time.monotonic() - start, 0.9)
@@ -253,7 +218,7 @@ class TcpProxyTest(unittest.TestCase):
 
     def test_a_reset_ends_both_and_is_no_news(self):
         backend = Backend()
-        with Running('--to', backend.address) as proxy:
+        with Running(PROGRAM, '--to', backend.address) as proxy:
             peer = proxy.connect()
             peer.sendall(b'abc')
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')

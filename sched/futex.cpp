@@ -48,9 +48,11 @@ futex_result wait_until(std::atomic<std::uint32_t>& word, std::uint32_t value,
 futex_result futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value,
                         clock::time_point deadline) noexcept {
   if constexpr (!under_thread_sanitizer) return wait_until(word, value, deadline);
-  const clock::time_point slice = take_signals(deadline);
-  const futex_result r = wait_until(word, value, slice);
-  return slice < deadline ? futex_result::woken : r;
+  for (;;) {
+    const clock::time_point slice = take_signals(deadline);
+    const futex_result r = wait_until(word, value, slice);
+    if (r == futex_result::woken || slice == deadline) return r;
+  }
 }
 
 void futex_wake(std::atomic<std::uint32_t>& word, int count) noexcept {

@@ -86,7 +86,7 @@ TEST_F(sync_death, an_event_destroyed_with_waiters) {
   EXPECT_DEATH(
       {
         auto e = std::make_unique<event>();
-        while_somebody_waits([&e] { e->wait(); }, [&] { e.reset(); });
+        while_somebody_waits([&e] { e->wait(); }, [&] { std::destroy_at(e.get()); });
       },
       "coir: an event was destroyed while somebody waited for it");
 }
@@ -101,7 +101,7 @@ TEST_F(sync_death, a_condition_variable_destroyed_with_waiters) {
               std::unique_lock lock(m);
               c->wait(lock);
             },
-            [&] { c.reset(); });
+            [&] { std::destroy_at(c.get()); });
       },
       "coir: a condition_variable was destroyed while somebody waited for it");
 }
@@ -121,7 +121,7 @@ TEST_F(sync_death, a_semaphore_destroyed_with_waiters) {
   EXPECT_DEATH(
       {
         auto s = std::make_unique<counting_semaphore<>>(0);
-        while_somebody_waits([&s] { s->acquire(); }, [&] { s.reset(); });
+        while_somebody_waits([&s] { s->acquire(); }, [&] { std::destroy_at(s.get()); });
       },
       "coir: a semaphore was destroyed while somebody waited for it");
 }
@@ -165,13 +165,13 @@ TEST_F(sync_death, a_channel_destroyed_with_waiters) {
   EXPECT_DEATH(
       {
         auto ch = std::make_unique<channel<int>>();
-        while_somebody_waits([&ch] { ch->pop(); }, [&] { ch.reset(); });
+        while_somebody_waits([&ch] { ch->pop(); }, [&] { std::destroy_at(ch.get()); });
       },
       "coir: a channel was destroyed while somebody waited for it");
   EXPECT_DEATH(
       {
         auto ch = std::make_unique<channel<int>>();
-        while_somebody_waits([&ch] { ch->push(1); }, [&] { ch.reset(); });
+        while_somebody_waits([&ch] { ch->push(1); }, [&] { std::destroy_at(ch.get()); });
       },
       "coir: a channel was destroyed while somebody waited for it");
   EXPECT_DEATH(
@@ -179,7 +179,7 @@ TEST_F(sync_death, a_channel_destroyed_with_waiters) {
         auto ch = std::make_unique<channel<int>>();
         channel<int> other;
         while_somebody_waits([&] { select(on_pop(other, [](auto) {}), on_pop(*ch, [](auto) {})); },
-                             [&] { ch.reset(); });
+                             [&] { std::destroy_at(ch.get()); });
       },
       "coir: a channel was destroyed while somebody waited for it");
 }
@@ -188,7 +188,7 @@ TEST_F(sync_death, a_work_queue_destroyed_with_waiters) {
   EXPECT_DEATH(
       {
         auto q = std::make_unique<work_queue<int>>();
-        while_somebody_waits([&q] { q->get(); }, [&] { q.reset(); });
+        while_somebody_waits([&q] { q->get(); }, [&] { std::destroy_at(q.get()); });
       },
       "coir: a work_queue was destroyed while somebody waited for it");
 }
@@ -314,7 +314,7 @@ TEST_F(sync_death, a_latch_counted_below_zero_or_destroyed_with_waiters) {
   EXPECT_DEATH(
       {
         auto l = std::make_unique<latch>(1);
-        while_somebody_waits([&l] { l->wait(); }, [&] { l.reset(); });
+        while_somebody_waits([&l] { l->wait(); }, [&] { std::destroy_at(l.get()); });
       },
       "coir: a latch was destroyed while somebody waited for it");
 }
@@ -342,7 +342,7 @@ TEST_F(sync_death, a_barrier_with_too_many_arrivals_or_destroyed_with_waiters) {
   EXPECT_DEATH(
       {
         auto b = std::make_unique<barrier<>>(2);
-        while_somebody_waits([&b] { b->arrive_and_wait(); }, [&] { b.reset(); });
+        while_somebody_waits([&b] { b->arrive_and_wait(); }, [&] { std::destroy_at(b.get()); });
       },
       "coir: a barrier was destroyed while somebody waited for it");
 }
@@ -351,7 +351,7 @@ TEST_F(sync_death, a_notifier_a_condition_variable_any_and_a_once_flag_destroyed
   EXPECT_DEATH(
       {
         auto n = std::make_unique<notifier>();
-        while_somebody_waits([&n] { n->wait(); }, [&] { n.reset(); });
+        while_somebody_waits([&n] { n->wait(); }, [&] { std::destroy_at(n.get()); });
       },
       "coir: a notifier was destroyed while somebody waited for it");
   EXPECT_DEATH(
@@ -363,7 +363,7 @@ TEST_F(sync_death, a_notifier_a_condition_variable_any_and_a_once_flag_destroyed
               std::unique_lock lock(m);
               c->wait(lock);
             },
-            [&] { c.reset(); });
+            [&] { std::destroy_at(c.get()); });
       },
       "coir: a condition_variable_any was destroyed while somebody waited for it");
   EXPECT_DEATH(
@@ -378,7 +378,7 @@ TEST_F(sync_death, a_notifier_a_condition_variable_any_and_a_once_flag_destroyed
           });
         });
         begun.wait();
-        while_somebody_waits([&f] { call_once(*f, [] {}); }, [&] { f.reset(); });
+        while_somebody_waits([&f] { call_once(*f, [] {}); }, [&] { std::destroy_at(f.get()); });
       },
       "coir: a once_flag was destroyed while somebody waited for it");
 }

@@ -85,7 +85,7 @@ class [[nodiscard]] future : public sched::basic_future<T> {
   T get() {
     (*this->handle_).wait(sched::never);
     const sched::future_handle<T> mine = std::move(this->handle_);
-    (*mine).rethrow_error();
+    (*mine).throw_error();
     if constexpr (std::is_void_v<T>)
       return;
     else if constexpr (std::is_reference_v<T>)

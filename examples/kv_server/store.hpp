@@ -41,13 +41,13 @@ std::int64_t unix_milliseconds();
 // A call that names a key needs the lock of the key's shard.
 class store {
  public:
-  static constexpr std::size_t shards = 256;
+  static constexpr unsigned shard_bits = 5;
 
   explicit store(append_log* log) : log_(log) {}  // null: none
 
   key key_of(std::string_view text) const { return {text, seeded_hash{}(text)}; }
-  shard& shard_of(const key& k) noexcept { return shards_[k.hash >> 56]; }
-  std::array<shard, shards>& all() noexcept { return shards_; }
+  shard& shard_of(const key& k) noexcept { return shards_[k.hash >> (64 - shard_bits)]; }
+  std::array<shard, 1 << shard_bits>& all() noexcept { return shards_; }
 
   record* find(const key&);  // null: there is none, or its time has come and it is erased
   record& make(const key&);  // the one there is, or a new empty string
@@ -67,7 +67,7 @@ class store {
 
   append_log* const log_;
   bool loading_ = false;
-  std::array<shard, shards> shards_;
+  std::array<shard, 1 << shard_bits> shards_;
 };
 
 }  // namespace kv

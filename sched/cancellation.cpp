@@ -97,6 +97,16 @@ std::string reason_of(const fiber_record& f) noexcept {
 void request_stop(fiber_record& f) noexcept {
   fiber_extras* e = f.extras.load(std::memory_order_acquire);
   if (e == nullptr) return;
+  std::optional<std::stop_source> source;
+  e->lock.lock();
+  if (delivery::pending_locked(f, *e)) source = e->stop;
+  e->lock.unlock();
+  if (source) source->request_stop();
+}
+
+void stop_given_token(fiber_record& f) noexcept {
+  fiber_extras* e = f.extras.load(std::memory_order_acquire);
+  if (e == nullptr) return;
   e->lock.lock();
   std::optional<std::stop_source> source = e->stop;
   e->lock.unlock();

@@ -59,9 +59,11 @@ std::string take_reason(
 std::string reason_of(const fiber_record&) noexcept;  // which stays
 std::string name_of(const fiber_record&, std::size_t most = std::string::npos);
 
-// Stops the token that the fiber has given out, if it has. Runs callbacks of users: not on a
-// worker's loop.
+// Stops the token that the fiber has given out, if it has and a request is pending: else the fiber
+// has taken the request, and a token that it has given out since is for the next one. Runs
+// callbacks of users: not on a worker's loop.
 void request_stop(fiber_record&) noexcept;
+void stop_given_token(fiber_record&) noexcept;  // by the fiber that takes a request
 
 // Takes the alarm of an ended fiber out of its heap.
 void forget_timeouts(fiber_record&) noexcept;

@@ -281,7 +281,14 @@ void expire_timeouts(fiber_record& f, clock::time_point now) noexcept {
 
 // --- what a throw takes, and what a scope takes out of it ---
 
+// Whoever asked stops the token too, but perhaps later than the fiber looks at it.
 cancelled delivery::take(fiber_record& f) {
+  cancelled c = take_requests(f);
+  stop_given_token(f);
+  return c;
+}
+
+cancelled delivery::take_requests(fiber_record& f) {
   fiber_extras* e = f.extras.load(std::memory_order_acquire);
   if (e == nullptr || e->innermost == nullptr) {
     f.attention.fetch_and(~std::uint32_t{cancel_requested}, std::memory_order_acq_rel);
@@ -327,6 +334,7 @@ bool delivery::take_back(fiber_record& f) noexcept {
     e->lock.unlock();
     take_reason(f);
   }
+  if (any) stop_given_token(f);
   return any;
 }
 
@@ -335,10 +343,15 @@ bool delivery::pending(fiber_record& f) noexcept {
   if ((a & strikes) != 0) return true;
   fiber_extras* e = f.extras.load(std::memory_order_acquire);
   if (e == nullptr || (a & shielded) == 0) return false;
-  bool any = false;
   e->lock.lock();
-  for (const scope* s = e->innermost; s != nullptr; s = s->outer) any |= s->pending;
+  const bool any = pending_locked(f, *e);
   e->lock.unlock();
+  return any;
+}
+
+bool delivery::pending_locked(const fiber_record& f, const fiber_extras& e) noexcept {
+  bool any = (f.attention.load(std::memory_order_acquire) & strikes) != 0;
+  for (const scope* s = e.innermost; s != nullptr; s = s->outer) any |= s->pending;
   return any;
 }
 

@@ -1,7 +1,5 @@
 #include "descriptor.hpp"
 
-#include <memory>
-
 #include "epoll_calls.hpp"
 #include "system_calls.hpp"
 
@@ -82,6 +80,20 @@ void end_call(descriptor& d, direction& side, stop_message& message) noexcept {
   };
   retain(d);
   sched::send_request(message);
+}
+
+// Got before anything has changed, because this may fail.
+stop_message& message_of_a_deadline(descriptor& d) {
+  const bool taken = d.earlier_is_used.exchange(true, std::memory_order_acquire);
+  stop_message& m = taken ? *new stop_message : d.earlier;
+  m.about = &d;
+  return m;
+}
+void put_back(stop_message& m) noexcept {
+  if (&m == &m.about->earlier)
+    m.about->earlier_is_used.store(false, std::memory_order_release);
+  else
+    delete &m;
 }
 
 bool in_use(const descriptor& d) noexcept {
@@ -176,13 +188,19 @@ void leave_while_closing(descriptor& d, direction& side) noexcept {
 }
 
 void set_deadline(descriptor& d, direction& side, clock::time_point when) {
-  auto message = std::make_unique<sched::request>();
+  stop_message& message = message_of_a_deadline(d);
   const clock::rep ticks = when.time_since_epoch().count();
   const clock::rep before = side.deadline.exchange(ticks, std::memory_order_seq_cst);
-  if (ticks >= before) return;  // the call in flight finds out when the earlier one strikes
-  if (wake_waiting(d, side) || !address(*message, side)) return;
-  message->handled = [](sched::request& r) noexcept { delete &r; };
-  sched::send_request(*message.release());
+  // A later one the call in flight finds when the earlier one strikes.
+  if (ticks >= before || wake_waiting(d, side) || !address(message, side)) return put_back(message);
+  message.handled = [](sched::request& r) noexcept {
+    auto& m = static_cast<stop_message&>(r);
+    descriptor& about = *m.about;
+    put_back(m);
+    release(about);
+  };
+  retain(d);
+  sched::send_request(message);
 }
 
 }  // namespace coir::io

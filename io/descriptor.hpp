@@ -55,8 +55,9 @@ enum class medium : unsigned char {
   regular,  // a file: nothing to wait for, yet reading it may take long
 };
 
-// What the closer sends to the home of a call in flight; lies in the descriptor, because closing
-// cannot fail.
+// What is sent to the home of a call in flight that has to look again: its descriptor is closed, or
+// its deadline is earlier now. Lies in the descriptor, because closing cannot fail, and because a
+// deadline is set for each request of a connection.
 struct stop_message : sched::request {
   descriptor* about = nullptr;
 };
@@ -64,6 +65,8 @@ struct stop_message : sched::request {
 struct descriptor {
   direction reading, writing;
   stop_message stop_reading, stop_writing;   // the closer's, sent once in the descriptor's life
+  stop_message earlier;                      // of who has set earlier_is_used
+  std::atomic<bool> earlier_is_used{false};  // while set_deadline is at it, or it is under way
   std::atomic<std::uint32_t> references{0};  // the handle, and messages in flight
   handle_type fd = -1;              // written before it is shared, and by the closer at the end
   medium through = medium::socket;  // written before it is shared
@@ -99,7 +102,8 @@ void leave_while_closing(descriptor&, direction& side) noexcept;
 // before this.
 bool address(sched::request& message, const direction& side) noexcept;
 
-// A deadline for one direction from now on, also for the call in flight.
+// A deadline for one direction from now on, also for the call in flight. Throws std::bad_alloc, but
+// only if one that was set just before is still on its way to its call.
 void set_deadline(descriptor&, direction&, clock::time_point);
 
 }  // namespace coir::io

@@ -6,6 +6,8 @@
 #include <span>
 #include <stdexcept>
 
+#include <poll.h>
+
 #include <coir/fiber/intrusive_list.hpp>
 #include <coir/io/acceptor.hpp>
 #include <coir/sched/cancellation.hpp>
@@ -15,6 +17,7 @@
 
 #include "accept_errors.hpp"
 #include "idleness.hpp"
+#include "system_calls.hpp"
 
 namespace coir::io {
 
@@ -40,6 +43,7 @@ class server_core::connection : public fiber::intrusive_hook {
 namespace {
 
 constexpr clock::duration first_pause = 5ms, longest_pause = 800ms;
+constexpr clock::duration longest_let_in = 1s;
 constexpr std::size_t looked_at_once = 32;  // connections, while the lock is held
 
 struct shortage {
@@ -92,6 +96,7 @@ struct server_core::state {
   void admit(starter start, void* server, handle h);
   void finish() noexcept;
   void close(void* server) noexcept;
+  void let_in(clock::time_point grace_ends);
   bool is_stopping() noexcept {
     lock.lock();
     const bool now = stopping;
@@ -218,7 +223,8 @@ void server_core::state::accept_all(starter start, void* server, Next next,
   shortage scarce;
   while (!error) {
     if (most != 0) wait_until([&] { return stopping || alive < most; }, sched::never, true);
-    if (is_stopping()) return;
+    // What has been accepted ahead is served all the same: a listener that is closed ends it.
+    if ((most != 0 || from.socket == nullptr || scarce.reported) && is_stopping()) return;
     try {
       handle h = next(error);
       if (!error) {
@@ -256,6 +262,21 @@ void server_core::state::close(void* server) noexcept {
     from.socket->close();
   else
     from.close(server);
+}
+
+// Whom the kernel has connected, and nobody has accepted yet, may have sent a request; closing the
+// listener would answer with a reset.
+void server_core::state::let_in(clock::time_point grace_ends) {
+  if (from.socket == nullptr) return;
+  const auto longest = std::min(grace_ends, clock::now() + longest_let_in);
+  for (;;) {
+    lock.lock();
+    const bool can =
+        accepting && !stopping && (options.max_connections == 0 || alive < options.max_connections);
+    lock.unlock();
+    if (!can || clock::now() >= longest || !sys::ready_now(from.socket->native(), POLLIN)) return;
+    this_fiber::sleep_for(100us);
+  }
 }
 
 // Each connection once, a few at a time: what is found idle is ended outside the lock.
@@ -343,6 +364,7 @@ void server_core::serve(starter start, void* server) {
 // that: so alive counts only when nobody accepts.
 void server_core::stop(clock::time_point grace_ends, void* server) {
   state& s = *state_;
+  s.let_in(grace_ends);
   s.change([&] { s.stopping = true; });
   s.close(server);
   s.wait_until([&] { return !s.accepting; }, sched::never, true);

@@ -9,6 +9,7 @@
 #include "file_calls.hpp"
 #include "reactor.hpp"
 #include "run_blocking.hpp"
+#include "system_calls.hpp"
 
 namespace coir::io {
 namespace {
@@ -46,13 +47,26 @@ std::int32_t attempt_send(io_call& call, const msghdr& message) {
   return attempt_write(call, {message.msg_iov, message.msg_iovlen});
 }
 
+// What is there when the deadline strikes came in time: a worker that was kept from its events
+// finds both at once. Whether the kernel has an answer, be it an error, which it tells but once.
+bool has_come(const io_call& call, bytes into, std::int32_t& n) noexcept {
+  // The kernel's own timed_out is about a peer that is gone.
+  if (n == -ETIMEDOUT || call.target()->through != medium::socket) return false;
+  n = sys::receive(call.fd(), into.data(), into.size());
+  return n != -EAGAIN && n != -EINTR && (n > 0 || !call.closing());
+}
+
 // One successful receive. 0: the end, or `error`.
 std::size_t receive(io_call& call, bytes into, std::error_code& error) {
   for (;;) {
-    const std::int32_t n = attempt_read(call, into);
-    if (n > 0) return call.moved(static_cast<std::size_t>(n)), static_cast<std::size_t>(n);
-    if (n == 0 && !call.closing()) return 0;
-    if (!call.again(n, error)) return 0;
+    std::int32_t n = attempt_read(call, into);
+    if (n < 0 || (n == 0 && call.closing())) {
+      if (call.again(n, error)) continue;
+      if (error != std::errc::timed_out || !has_come(call, into, n)) return 0;
+      error.assign(n < 0 ? -n : 0, std::system_category());
+    }
+    if (n <= 0) return 0;
+    return call.moved(static_cast<std::size_t>(n)), static_cast<std::size_t>(n);
   }
 }
 

@@ -58,7 +58,8 @@ class http_connection final : http_service::guest {
     boost::system::error_code error;
     from_client in{*this, service_.limits.header_time};
     http::read_header(in, in_, parser, error);
-    if (waiting_) return end(!error || error == boost::asio::error::timed_out);
+    if (waiting_)
+      return end(!service_.ending() && (!error || error == boost::asio::error::timed_out));
     in.disarm();
     const auto& head = parser.get();
     manner_ = {.http_1_0 = parser.is_header_done() && head.version() == 10,

@@ -20,6 +20,8 @@ struct http_limits {
   std::chrono::milliseconds header_time{10'000};  // from its first byte to its last
   std::chrono::milliseconds body_time{30'000};
   std::chrono::milliseconds idle_time{60'000};  // between requests, or while nothing moves
+  // Once the server ends: since its last answer, for who is just about to ask again.
+  std::chrono::milliseconds last_call{100};
 };
 
 class http_service {
@@ -38,6 +40,7 @@ class http_service {
     friend http_service;
     virtual void read_until(coir::clock::time_point) = 0;
     std::atomic<bool> idle_{false};
+    std::atomic<coir::clock::time_point> since_{};  // written before idle_ is set
   };
 
   http_service(const http_limits& l, const std::string& log_path) : limits(l), log(log_path) {}
@@ -55,20 +58,22 @@ class http_service {
     guests_.erase(&g);
   }
 
-  // From then on each answer is the last one of its connection, and a connection that waits for a
-  // request waits only so long that none that is under way meets a closed door.
+  // From then on each answer is the last one of its connection. One that waits for a request is
+  // closed, as nginx does: at once, unless it was at work until just now. What has come by then is
+  // read and answered, since a deadline leaves out nothing that is there when it strikes.
   void end() {
     ending_ = true;
     const std::lock_guard held(lock_);
     for (guest* g : guests_)
-      if (g->idle_) g->read_until(last_call());
+      if (g->idle_) g->read_until(last_call(*g));
   }
   bool ending() const { return ending_.load(std::memory_order_relaxed); }
 
   // A connection's wait for a request. Either end() sees that it is idle, or it sees the ending.
   void begin_wait(guest& g) {
+    g.since_.store(coir::clock::now(), std::memory_order_relaxed);
     g.idle_ = true;
-    if (ending_) g.read_until(last_call());
+    if (ending_) g.read_until(last_call(g));
   }
   void end_wait(guest& g) {
     g.idle_ = false;
@@ -78,8 +83,8 @@ class http_service {
   }
 
  private:
-  static coir::clock::time_point last_call() {
-    return coir::clock::now() + std::chrono::seconds(1);
+  coir::clock::time_point last_call(const guest& g) const {
+    return g.since_.load(std::memory_order_relaxed) + limits.last_call;
   }
 
   std::atomic<bool> ending_{false};

@@ -242,6 +242,47 @@ int dial(const endpoint& at) {
   return fd;
 }
 
+TEST_P(server_test, who_is_at_the_door_when_it_stops_is_served) {
+  on_fiber([] {
+    for (const std::size_t limit : {0, 1000}) {
+      server s(tcp_listener::bind(any_port), echo, {.max_connections = limit});
+      auto serving = spawn([&] { s.serve(); });
+      await_parked(serving);
+      std::vector<int> clients;
+      for (int i = 0; i < 50; ++i) {
+        clients.push_back(dial(s.listener().local()));
+        EXPECT_EQ(::send(clients.back(), "ping", 4, MSG_NOSIGNAL), 4);
+        EXPECT_EQ(::shutdown(clients.back(), SHUT_WR), 0);
+      }
+      s.stop(60s);
+      serving.get();
+      for (const int fd : clients) {
+        char c[5];
+        EXPECT_EQ(::recv(fd, c, sizeof c, MSG_WAITALL), 4);
+        ::close(fd);
+      }
+    }
+  });
+}
+
+TEST_P(server_test, who_finds_no_place_when_it_stops_is_not_waited_for) {
+  on_fiber([] {
+    server s(tcp_listener::bind(any_port), echo, {.max_connections = 1});
+    auto serving = spawn([&] { s.serve(); });
+    auto served = tcp_stream::connect(s.listener().local());
+    EXPECT_TRUE(echoes(served));
+    const int other = dial(s.listener().local());
+    auto stopping = spawn([&] { s.stop(60s); });
+    await_parked(stopping);
+    served.close();
+    stopping.get();
+    serving.get();
+    char c[1];
+    EXPECT_LE(::recv(other, c, 1, 0), 0);
+    ::close(other);
+  });
+}
+
 TEST_P(server_test, connections_that_the_kernel_had_accepted_ahead_are_closed) {
   on_fiber([] {
     server s(tcp_listener::bind(any_port), echo);

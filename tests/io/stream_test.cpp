@@ -238,6 +238,35 @@ TEST_P(stream_test, a_deadline_can_be_moved_during_a_call) {
   });
 }
 
+// A worker that was kept from its events finds both at once; what came in time counts.
+TEST_P(stream_test, what_is_there_when_the_deadline_strikes_is_read) {
+  on_fiber([] {
+    for (const bool closed : {false, true}) {
+      auto [a, b] = tcp_pair();
+      const auto deadline = clock::now() + 60ms;
+      a.set_read_deadline(deadline);
+      auto reader = spawn([&a = a] {
+        char buffer[8];
+        std::error_code error;
+        const std::size_t n = a.read_some(buffer, error);
+        return std::make_pair(n, error);
+      });
+      await_parked(reader);
+      const auto sent =
+          closed ? ::shutdown(b.native_handle(), SHUT_WR) : ::send(b.native_handle(), "abc", 3, 0);
+      EXPECT_EQ(sent, closed ? 0 : 3);
+      const bool in_time = clock::now() < deadline;
+      while (clock::now() < deadline + 1ms) {}  // a fiber that computes
+      const auto [n, error] = reader.get();
+      if (!in_time) continue;
+      EXPECT_EQ(n, closed ? 0U : 3U);
+      EXPECT_EQ(error, std::error_code());
+      EXPECT_EQ(error_of([&, &a = a] { (void)a.read_some(std::span<char>()); }),
+                std::errc::timed_out);
+    }
+  });
+}
+
 TEST_P(stream_test, a_write_deadline_leaves_an_exact_count) {
   on_fiber([] {
     auto [a, b] = tcp_pair();

@@ -100,8 +100,11 @@ class server {
   // std::system_error, coir::cancelled. One fiber, once.
   void serve() { core_.serve(&start, this); }
 
-  // Accepts no more; waits until the handlers have ended; after `grace` cancels them and waits on.
-  // Any fiber, any number of times; a handler must not call it, because it would wait for itself.
+  // Lets in who is at the door, for a second at most, and then nobody; waits until the handlers
+  // have ended; after `grace` cancels them and waits on. What a handler waits for, the server does
+  // not know: one that has answered and waits for its client to ask again, which it may never do,
+  // has to be told by who stops (a read deadline that has passed, say). Any fiber, any number of
+  // times; a handler must not call it, because it would wait for itself.
   template <class Rep, class Period>
   void stop(std::chrono::duration<Rep, Period> grace) {
     core_.stop(sched::deadline_after(grace), this);

@@ -27,7 +27,8 @@ bool ends_by_shutdown(handle_type listener) noexcept {
 acceptor::acceptor(handle& listener, bool ahead, std::error_code& error)
     : listener_(listener), call_(std::make_unique<io_call>()) {
   if (!call_->enter(listener.get(), &descriptor::reading, sched::wait_kind::accept, error)) return;
-  if (ahead && ends_by_shutdown(call_->fd())) queue_ = std::make_unique<accept_queue>();
+  if (ahead && !listener.get()->listens_on && ends_by_shutdown(call_->fd()))
+    queue_ = std::make_unique<accept_queue>();
   if (const std::int32_t refused = call_->hold(); refused != 0) call_->again(refused, error);
 }
 

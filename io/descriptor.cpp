@@ -140,6 +140,7 @@ descriptor* make_descriptor(handle_type fd) {
   d->epoll.store(-1, std::memory_order_relaxed);
   d->fd = fd;
   d->through = medium::socket;
+  d->listens_on = false;
   d->references.store(1, std::memory_order_relaxed);
   return d;
 }
@@ -157,7 +158,7 @@ handle_type end_descriptor(descriptor& d, parting how) noexcept {
   }
   d.writing.user.fetch_or(direction::closing, std::memory_order_seq_cst);
   if (in_use(d)) {
-    if (how == parting::close && d.through == medium::socket)
+    if (how == parting::close && d.through == medium::socket && !d.listens_on)
       sys::shutdown(d.fd, SHUT_RDWR);  // the peer gets its FIN even if a duplicate stays open
     end_call(d, d.reading, d.stop_reading);
     end_call(d, d.writing, d.stop_writing);
@@ -166,7 +167,7 @@ handle_type end_descriptor(descriptor& d, parting how) noexcept {
   const handle_type fd = d.fd;
   // An epoll registration goes with the description, which others may have, too.
   if (const int epoll = d.epoll.load(std::memory_order_relaxed);
-      epoll >= 0 && (how == parting::keep || d.through != medium::socket))
+      epoll >= 0 && (how == parting::keep || d.through != medium::socket || d.listens_on))
     sys::epoll_remove(epoll, fd);
   if (how == parting::close) sys::close(fd);
   sched::ready_list others;

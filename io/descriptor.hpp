@@ -70,6 +70,7 @@ struct descriptor {
   std::atomic<std::uint32_t> references{0};  // the handle, and messages in flight
   handle_type fd = -1;              // written before it is shared, and by the closer at the end
   medium through = medium::socket;  // written before it is shared
+  bool listens_on = false;  // the same: others have this listener too, and go on when we close
 
   sched::spin_lock lock;
   sched::wait_queue closers;  // under lock: those who wait until the directions are free, or the

@@ -265,9 +265,10 @@ void server_core::state::close(void* server) noexcept {
 }
 
 // Whom the kernel has connected, and nobody has accepted yet, may have sent a request; closing the
-// listener would answer with a reset.
+// listener would answer with a reset, unless somebody else goes on listening there.
 void server_core::state::let_in(clock::time_point grace_ends) {
-  if (from.socket == nullptr) return;
+  if (from.socket == nullptr || from.socket->get() == nullptr || from.socket->get()->listens_on)
+    return;
   const auto longest = std::min(grace_ends, clock::now() + longest_let_in);
   for (;;) {
     lock.lock();

@@ -67,6 +67,7 @@ handle listen(const endpoint& at, transport how, const listen_options& options,
 
 handle adopt_listener(handle_type fd) {
   handle made = adopt(fd);
+  made.get()->listens_on = true;
   sys::set_non_blocking(fd);
   return made;
 }

@@ -173,6 +173,36 @@ void serves_what_it_inherits() {
   std::_Exit(0);
 }
 
+void leaves_what_it_inherits_listening() {
+  if (uring_is_denied()) ::unsetenv("COIR_REACTOR");
+  const auto local = endpoint::parse("unix:@" + path_for_test());
+  become_socket_activated({any_port, local}, nullptr);
+  const int kept[] = {::dup(3), ::dup(4)};
+  const auto hello = [](auto peer) { peer.write("hello"); };
+  for (int round = 0; round < 2; ++round)  // the service restarts
+    run([&] {
+      server web(tcp_listener::adopt(round == 0 ? 3 : ::dup(kept[0])), hello);
+      server near(unix_listener::adopt(round == 0 ? 4 : ::dup(kept[1])), hello);
+      const endpoint at = web.listener().local();
+      auto serving = spawn([&] { web.serve(); });
+      auto near_serving = spawn([&] { near.serve(); });
+      auto a = tcp_stream::connect(at);
+      if (reader(a).read_all() != "hello") std::_Exit(1);
+      auto b = unix_stream::connect(local);
+      if (reader(b).read_all() != "hello") std::_Exit(2);
+      web.stop(10s);
+      near.stop(10s);
+      auto waits = tcp_stream::connect(at);  // until somebody serves again
+      auto waits_too = unix_stream::connect(local);
+      for (const int fd : kept) {
+        const int accepted = ::accept(fd, nullptr, nullptr);
+        if (accepted < 0) std::_Exit(3);
+        ::close(accepted);
+      }
+    });
+  std::_Exit(0);
+}
+
 void finds_what_is_wrong() {
   const auto is_refused = [](const char* variable, const char* value) {
     ::setenv(variable, value, 1);
@@ -203,6 +233,14 @@ void finds_what_is_wrong() {
 TEST(socket_activation, serves_what_it_inherits) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(serves_what_it_inherits(), ::testing::ExitedWithCode(0), "");
+}
+TEST(socket_activation, leaves_what_it_inherits_listening) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  for (const char* const reactor : {"uring", "uring_oneshot", "epoll"}) {
+    if (!uring_is_denied()) ::setenv("COIR_REACTOR", reactor, 1);
+    EXPECT_EXIT(leaves_what_it_inherits_listening(), ::testing::ExitedWithCode(0), "") << reactor;
+  }
+  ::unsetenv("COIR_REACTOR");
 }
 TEST(socket_activation, finds_what_is_wrong) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");

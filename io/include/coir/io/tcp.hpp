@@ -55,8 +55,9 @@ class tcp_listener : public socket_listener {
   static tcp_listener bind(const endpoint&, listen_options, std::error_code&);
   static tcp_listener bind(const endpoint& e, std::error_code& error) { return bind(e, {}, error); }
 
-  static tcp_listener adopt(
-      handle_type);  // takes over a listening socket, and makes it non-blocking
+  // Takes over a listening socket, and makes it non-blocking. Who has it as well goes on listening
+  // when this one is closed.
+  static tcp_listener adopt(handle_type);
 
   // Waits for a connection. Errors: too_many_files_open and its like, operation_canceled after
   // close().

@@ -13,7 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <coir/sched/signals_blocked.hpp>
+#include <coir/sched/detached_thread.hpp>
 #include "child.hpp"
 
 #include "system_calls.hpp"
@@ -37,9 +37,12 @@ class reaper {
  private:
   void start_locked() {
     bell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    const sched::signals_blocked inherited;
+    const auto begin = [](void* all) -> void* {
+      static_cast<reaper*>(all)->main();
+      return nullptr;
+    };
     try {
-      std::thread([this] { main(); }).detach();
+      sched::start_detached("the thread that reaps children", begin, this);
       running_ = true;
     } catch (const std::system_error&) {
       sys::close(bell_);

@@ -139,8 +139,9 @@ std::string quoted(std::string_view text) {
 
 }  // namespace io
 
-std::vector<endpoint> resolve(std::string_view host, std::string_view service,
-                              std::error_code& error) {
+// Throws std::system_error if no thread can be had to ask.
+static std::vector<endpoint> answers_to(std::string_view host, std::string_view service,
+                                        std::error_code& error) {
   {
     io::io_call permitted;
     if (!permitted.enter_foreign(-1, sched::wait_kind::resolve, error)) return {};
@@ -150,19 +151,22 @@ std::vector<endpoint> resolve(std::string_view host, std::string_view service,
   if (error) return {};
   auto q = std::make_shared<io::question>(host, service);
   if (const auto number = as_number(q->host, service)) return {*number};
-  try {
-    io::ask(q);
-  } catch (const std::system_error& e) {
-    error = e.code();
-    return {};
-  }
+  io::ask(q);
   await(*q);
   error = q->error;
   return std::move(q->answers);
 }
+
+std::vector<endpoint> resolve(std::string_view host, std::string_view service,
+                              std::error_code& error) try {
+  return answers_to(host, service, error);
+} catch (const std::system_error& e) {
+  error = e.code();
+  return {};
+}
 std::vector<endpoint> resolve(std::string_view host, std::string_view service) {
   std::error_code error;
-  auto answers = resolve(host, service, error);
+  auto answers = answers_to(host, service, error);
   if (error)
     io::throw_error(error,
                     "coir: resolve " + io::quoted(host) + ", service " + io::quoted(service));

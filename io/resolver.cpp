@@ -6,16 +6,14 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <thread>
 
 #include <netdb.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <coir/io/resolve.hpp>
-#include <coir/sched/signals_blocked.hpp>
+#include <coir/sched/detached_thread.hpp>
 
 #include "system_calls.hpp"
 
@@ -114,8 +112,11 @@ class resolver {
 
  private:
   void start_thread_locked() {
-    const sched::signals_blocked inherited;
-    std::thread([this] { thread_main(); }).detach();
+    const auto begin = [](void* all) -> void* {
+      static_cast<resolver*>(all)->thread_main();
+      return nullptr;
+    };
+    sched::start_detached("a thread for resolve()", begin, this);
     ++threads_;
   }
 

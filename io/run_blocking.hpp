@@ -1,17 +1,23 @@
 // Calls that block their thread, from whatever fiber.
 #pragma once
-#include <utility>
+#include <system_error>
 
 #include <coir/sched/offload.hpp>
 #include <coir/sched/scope.hpp>
 
 namespace coir::io {
 
-// On a thread of the runtime's pool while the fiber waits; fibers of a guest scheduler have no
-// pool, and block their thread.
+// On a thread of the runtime's pool while the fiber waits. Fibers of a guest scheduler have no
+// pool, and block their thread; so does a fiber where the system allows no thread for the pool. f
+// itself throws nothing.
 template <class F>
 auto run_blocking(F&& f) {
-  return sched::on_fiber() ? offload(std::forward<F>(f)) : std::forward<F>(f)();
+  if (!sched::on_fiber()) return f();
+  try {
+    return offload(f);
+  } catch (const std::system_error&) {  // f has not begun
+    return f();
+  }
 }
 
 }  // namespace coir::io

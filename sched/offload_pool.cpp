@@ -8,11 +8,10 @@
 #include <utility>
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <coir/sched/cancellation.hpp>
+#include <coir/sched/detached_thread.hpp>
 #include <coir/sched/host.hpp>
-#include <coir/sched/signals_blocked.hpp>
 #include <coir/sched/task.hpp>
 #include <coir/sync/offload_async.hpp>
 
@@ -96,20 +95,12 @@ void offload_pool::drop_queued() noexcept {
   }
 }
 
-// Not by std::thread, whose memory goes only after the thread has counted itself as gone.
 void offload_pool::start_thread_locked() {
-  const signals_blocked inherited;
-  pthread_attr_t detached;
-  ::pthread_attr_init(&detached);
-  ::pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
   const auto begin = [](void* pool) -> void* {
     static_cast<offload_pool*>(pool)->thread_main();
     return nullptr;
   };
-  pthread_t made;
-  const int error = ::pthread_create(&made, &detached, begin, this);
-  ::pthread_attr_destroy(&detached);
-  if (error != 0) throw std::system_error(error, std::system_category(), "coir: offload");
+  start_detached("a thread for offload()", begin, this);
   ++threads_;
 }
 

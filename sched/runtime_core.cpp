@@ -10,6 +10,7 @@
 
 #include <coir/fiber/overflow.hpp>
 #include <coir/sched/cancelled.hpp>
+#include <coir/sched/detached_thread.hpp>
 
 #include "fatal.hpp"
 #include "fiber_end.hpp"
@@ -112,14 +113,30 @@ runtime_core::~runtime_core() {
   records.abandon();
 }
 
+// In a handler. What kept a worker's thread from starting.
+static std::exception_ptr why_it_did_not_start(std::size_t number, std::size_t of) noexcept {
+  try {
+    try {
+      throw;
+    } catch (const std::system_error& e) {
+      throw no_thread(e.code().value(),
+                      "worker thread " + std::to_string(number) + " of " + std::to_string(of),
+                      ", or ask for fewer workers (COIR_WORKERS)");
+    }
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
 void runtime_core::start_workers() {
   for (unsigned i = 0; i < opts.workers; ++i)
     workers.push_back(std::make_unique<worker>(*this, i, made_of.drivers->make()));
   try {
     for (auto& w : workers) threads_.emplace_back([this, &w = *w] { thread_main(w); });
   } catch (...) {
+    std::exception_ptr why = why_it_did_not_start(threads_.size() + 1, workers.size());
     std::unique_lock lock(mutex_);
-    attach_error_ = std::current_exception();
+    attach_error_ = std::move(why);
   }
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return attached_ == threads_.size(); });

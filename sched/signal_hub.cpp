@@ -7,13 +7,12 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
-#include <thread>
 
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 
-#include <coir/sched/signals_blocked.hpp>
+#include <coir/sched/detached_thread.hpp>
 #include <coir/sched/task_handle.hpp>
 
 namespace coir::sched {
@@ -118,8 +117,11 @@ class hub {
 
   void start_locked() {
     if (running_) return;
-    const signals_blocked inherited;
-    std::thread([this] { main(); }).detach();
+    const auto begin = [](void* all) -> void* {
+      static_cast<hub*>(all)->main();
+      return nullptr;
+    };
+    start_detached("the thread that hears signals", begin, this);
     running_ = true;
   }
 

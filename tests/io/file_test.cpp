@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -311,6 +312,34 @@ TEST_P(file_test, a_send_that_ends_early_tells_how_much_went_out) {
       EXPECT_EQ(read_all(b).size(), a.bytes_written()) << how;
     }
   });
+}
+
+// Their worker then waits for the disk itself.
+void uses_files_without_threads() {
+  const auto nobody = static_cast<uid_t>(1'000'000 + ::getpid());
+  if (::geteuid() == 0 && ::setresuid(nobody, nobody, nobody) != 0) std::_Exit(1);
+  options o;
+  o.workers = 1;
+  o.reactor = reactor_kind::epoll;
+  run(o, [] {
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NPROC, &limit);
+    limit.rlim_cur = 1;
+    if (::setrlimit(RLIMIT_NPROC, &limit) != 0) std::_Exit(2);
+    if (error_of([] { offload([] {}); }) != std::errc::resource_unavailable_try_again)
+      std::_Exit(3);
+    file f = file::temporary();
+    f.write("abc");
+    f.sync();
+    char got[3];
+    if (f.read_at(got, 0) != 3 || std::string_view(got, 3) != "abc") std::_Exit(4);
+  });
+  std::_Exit(0);
+}
+
+TEST(files_without_threads, are_read_and_written_all_the_same) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(uses_files_without_threads(), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

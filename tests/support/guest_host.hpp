@@ -9,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include <coir/coroutine/coroutine_frame.hpp>
 #include <coir/fiber/context.hpp>
 #include <coir/fiber/stack.hpp>
 #include <coir/sched/host.hpp>
@@ -95,7 +96,11 @@ class guest_host final : public sched::host, private fiber::carrier {
     f.deadline = deadline;
     after_ = after;
     running = nullptr;
+    // A coroutine that runs on the fiber is what is left, and come back to: on its stack.
+    fiber::stack* const own = f.context.on;
+    if (f.coroutine != nullptr) f.context.on = f.coroutine->on;
     fiber::switch_context(*this, f.context, loop_);
+    f.context.on = own;
     f.deadline = sched::never;
   }
 

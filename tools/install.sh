@@ -66,7 +66,7 @@ look() {
         need redis-tools have redis-cli
         need bind9-dnsutils have dig
         ;;
-      servers) # what examples/interop speaks to, and bench/http.py's peer; their packages start services, so nobody gets them unasked
+      servers) # what examples/interop speaks to, and bench/http_hello.py's peer; their packages start services, so nobody gets them unasked
         need redis-server have redis-server
         need postgresql finds_postgres
         need nginx-light finds_nginx

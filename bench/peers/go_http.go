@@ -1,4 +1,4 @@
-// What http.py compares http_server with: net/http, whose /hello answers hello.
+// What http_hello.py compares http_server with: net/http, whose /hello answers hello.
 package main
 
 import (

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""http.py BUILD [OPTION...]: http_server's /hello under wrk, beside nginx's and Go's, each on one processor.
+"""http_hello.py BUILD [OPTION...]: http_server's /hello under wrk, beside nginx's and Go's, each on one processor.
 
 Prints `name value unit` lines: the processor time that a server takes for a request, user and system together, and the
 requests a second. The contestants take turns for some rounds; the figures are medians, with the least and the greatest.
@@ -80,7 +80,7 @@ def wrk(address, connections, seconds):
                           preexec_fn=run_pinned(processors()[1])).stdout
     errors = re.search(r'Non-2xx.*|Socket errors: (?!connect 0, read 0, write 0).*', said)
     if errors:
-        print(f'http.py: {errors.group()}', file=sys.stderr)
+        print(f'http_hello.py: {errors.group()}', file=sys.stderr)
     return int(re.search(r'(\d+) requests in', said).group(1)), float(re.search(r'Requests/sec:\s*([0-9.]+)', said).group(1))
 
 
@@ -102,7 +102,7 @@ def main():
     arguments.add_argument('--only', action='append', help='one of them: coir_REACTOR, nginx, go; may be repeated')
     given = arguments.parse_args()
     if not shutil.which('wrk'):
-        sys.exit('http.py: there is no wrk')
+        sys.exit('http_hello.py: there is no wrk')
     raise_descriptor_limit()
     with tempfile.TemporaryDirectory() as folder:
         found = contestants(given.build, folder, given.reactor or ['automatic'])
@@ -121,4 +121,4 @@ if __name__ == '__main__':
     try:
         main()
     except (RuntimeError, subprocess.CalledProcessError) as error:
-        sys.exit(f'http.py: {error}')
+        sys.exit(f'http_hello.py: {error}')

@@ -1,6 +1,9 @@
 // Cancellation against the wake, over every wait there is: one of the two wins, and no permit,
 // fiber or item is lost.
 #include <coir/sched/cancelled.hpp>
+#include <coir/sched/task.hpp>
+#include <coir/sched/this_fiber.hpp>
+#include <coir/sched/timeout.hpp>
 #include <coir/sync/condition_variable.hpp>
 #include <coir/sync/counting_semaphore.hpp>
 #include <coir/sync/event.hpp>
@@ -270,6 +273,60 @@ TEST(task_ref_race, one_copy_gets_the_value_and_each_the_error) {
   dropped = {};
   EXPECT_EQ(won[0] + won[1], static_cast<std::uint64_t>(rounds));
   expect_both_win("the get of two copies", won[0], won[1], "one", "the other");
+}
+
+// The fiber may wake before whoever asked has gone on. What it gives out afterwards is another
+// token, for another request, whenever that one has gone on.
+TEST_P(cancel_race, a_token_has_stopped_when_its_request_is_thrown_and_the_next_one_has_not) {
+  rt().block_on([&] {
+    const unsigned rounds = 300 * scale();
+    for (unsigned i = 0; i < rounds; ++i) {
+      auto asked = spawn([] {
+        const std::stop_token before = this_fiber::stop_token();
+        try {
+          this_fiber::sleep_for(24h);
+        } catch (const cancelled&) {}
+        EXPECT_TRUE(before.stop_requested());
+        const std::stop_token after = this_fiber::stop_token();
+        this_fiber::sleep_for(20us);
+        EXPECT_FALSE(after.stop_requested());
+      });
+      auto timed = spawn([] {
+        std::stop_token inner;
+        EXPECT_THROW(with_timeout(10us,
+                                  [&] {
+                                    inner = this_fiber::stop_token();
+                                    this_fiber::sleep_for(24h);
+                                  }),
+                     timed_out);
+        EXPECT_TRUE(inner.stop_requested());
+        const std::stop_token after = this_fiber::stop_token();
+        this_fiber::sleep_for(20us);
+        EXPECT_FALSE(after.stop_requested());
+      });
+      event has_token;
+      auto taken_back = spawn([&] {
+        const std::stop_token before = this_fiber::stop_token();
+        has_token.set();
+        shield([] {
+          while (!this_fiber::cancel_requested()) this_fiber::yield();
+        });
+        EXPECT_TRUE(this_fiber::uncancel());
+        EXPECT_TRUE(before.stop_requested());
+        const std::stop_token after = this_fiber::stop_token();
+        this_fiber::sleep_for(20us);
+        EXPECT_FALSE(after.stop_requested());
+      });
+      while (asked.state() != task_state::parked) this_fiber::yield();
+      has_token.wait();
+      asked.cancel();
+      taken_back.cancel();
+      asked.get();
+      taken_back.get();
+      timed.get();
+      ASSERT_FALSE(HasFailure()) << "in round " << i;
+    }
+  });
 }
 
 }  // namespace

@@ -427,60 +427,6 @@ TEST_P(timeout_race, expiry_against_completion) {
   });
 }
 
-// The fiber may wake before whoever asked has gone on. What it gives out afterwards is another
-// token, for another request, whenever that one has gone on.
-TEST_P(timeout_race, a_token_has_stopped_when_its_request_is_thrown_and_the_next_one_has_not) {
-  rt().block_on([&] {
-    const unsigned rounds = 300 * scale();
-    for (unsigned i = 0; i < rounds; ++i) {
-      auto asked = spawn([] {
-        const std::stop_token before = this_fiber::stop_token();
-        try {
-          this_fiber::sleep_for(for_ever);
-        } catch (const cancelled&) {}
-        EXPECT_TRUE(before.stop_requested());
-        const std::stop_token after = this_fiber::stop_token();
-        this_fiber::sleep_for(20us);
-        EXPECT_FALSE(after.stop_requested());
-      });
-      auto timed = spawn([] {
-        std::stop_token inner;
-        EXPECT_THROW(with_timeout(10us,
-                                  [&] {
-                                    inner = this_fiber::stop_token();
-                                    this_fiber::sleep_for(for_ever);
-                                  }),
-                     timed_out);
-        EXPECT_TRUE(inner.stop_requested());
-        const std::stop_token after = this_fiber::stop_token();
-        this_fiber::sleep_for(20us);
-        EXPECT_FALSE(after.stop_requested());
-      });
-      event has_token;
-      auto taken_back = spawn([&] {
-        const std::stop_token before = this_fiber::stop_token();
-        has_token.set();
-        shield([] {
-          while (!this_fiber::cancel_requested()) this_fiber::yield();
-        });
-        EXPECT_TRUE(this_fiber::uncancel());
-        EXPECT_TRUE(before.stop_requested());
-        const std::stop_token after = this_fiber::stop_token();
-        this_fiber::sleep_for(20us);
-        EXPECT_FALSE(after.stop_requested());
-      });
-      while (asked.state() != task_state::parked) this_fiber::yield();
-      has_token.wait();
-      asked.cancel();
-      taken_back.cancel();
-      asked.get();
-      taken_back.get();
-      timed.get();
-      ASSERT_FALSE(HasFailure()) << "in round " << i;
-    }
-  });
-}
-
 // What is left of a timeout that was in time strikes about when its fiber ends.
 TEST_P(timeout_race, a_fiber_may_end_as_its_alarm_strikes) {
   rt().block_on([&] {

@@ -74,7 +74,7 @@ class Tree:
 
     def check(self):
         for rule in (self.white_space, self.width, self.length, self.words, self.layers, self.foreign_headers,
-                     self.thread_locals, self.error_numbers, self.semaphores, self.headers, self.dead_files):
+                     self.thread_locals, self.error_numbers, self.semaphores, self.headers, self.dead_files, self.scripts):
             rule()
         return sorted(self.breaches)
 
@@ -172,6 +172,13 @@ class Tree:
                 return False
             folder, last = os.path.split(folder)
             name = last + '/' + name
+
+    def scripts(self):
+        """One beside it that is named as a module of Python's library hides that from every script of its folder."""
+        for path in self.text:
+            folder, name = os.path.split(path)
+            if name.endswith('.py') and name[:-3] in sys.stdlib_module_names:
+                self.breach(path, 1, 'script-name', f'Python has a module {name[:-3]} of its own')
 
 
 def main():

@@ -43,6 +43,10 @@ class Tidy(unittest.TestCase):
     def test_a_clean_tree_has_no_breach(self):
         self.assertEqual(breaches({}), [])
 
+    def test_script_names(self):
+        self.finds('script-name', 1, 'bench/http.py', '')
+        self.assertEqual(breaches({'bench/http_hello.py': ''}), [])
+
     def test_width(self):
         self.finds('width', 2, 'fiber/a.cpp', '\n//' + 'x' * 99 + '\n')
         self.assertEqual(breaches({'fiber/a.cpp': '//' + 'x' * 98 + '\n'}), [])

@@ -141,6 +141,7 @@ descriptor* make_descriptor(handle_type fd) {
   d->fd = fd;
   d->through = medium::socket;
   d->listens_on = false;
+  d->zero_copy.set(zero_copy_setting::never, {});
   d->references.store(1, std::memory_order_relaxed);
   return d;
 }

@@ -7,6 +7,7 @@
 // close, numbered: io/README.md.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 
 #include <coir/io/stream.hpp>
@@ -55,6 +56,37 @@ enum class medium : unsigned char {
   regular,  // a file: nothing to wait for, yet reading it may take long
 };
 
+// From which size on the bytes of a write stay where they are, and the kernel sends from there.
+struct zero_copy_setting {
+  static constexpr std::size_t never = SIZE_MAX;
+  static constexpr unsigned in_vain = 8;  // sends in a row that the kernel copied: enough
+
+  // Written by anybody, read by calls: numbers, relaxed.
+  std::atomic<std::size_t> from{never};
+  std::atomic<std::chrono::milliseconds::rep> patience_ms{0};
+  std::atomic<unsigned> copied_in_a_row{0};  // written by the rings that send
+
+  void set(std::size_t at_least, std::chrono::milliseconds patience) noexcept {
+    patience_ms.store(patience.count(), std::memory_order_relaxed);
+    copied_in_a_row.store(0, std::memory_order_relaxed);
+    from.store(at_least, std::memory_order_relaxed);
+  }
+  bool is_on() const noexcept { return from.load(std::memory_order_relaxed) != never; }
+  bool wants(std::size_t size) const noexcept {
+    return size >= from.load(std::memory_order_relaxed);
+  }
+  void note(bool copied) noexcept {
+    if (!copied)
+      copied_in_a_row.store(0, std::memory_order_relaxed);
+    else if (copied_in_a_row.fetch_add(1, std::memory_order_relaxed) + 1 >= in_vain)
+      from.store(never, std::memory_order_relaxed);
+  }
+  clock::time_point patience_from_now() const noexcept {
+    return sched::deadline_after(
+        std::chrono::milliseconds(patience_ms.load(std::memory_order_relaxed)));
+  }
+};
+
 // What is sent to the home of a call in flight that has to look again: its descriptor is closed, or
 // its deadline is earlier now. Lies in the descriptor, because closing cannot fail, and because a
 // deadline is set for each request of a connection.
@@ -71,6 +103,7 @@ struct descriptor {
   handle_type fd = -1;              // written before it is shared, and by the closer at the end
   medium through = medium::socket;  // written before it is shared
   bool listens_on = false;  // the same: others have this listener too, and go on when we close
+  zero_copy_setting zero_copy;
 
   sched::spin_lock lock;
   sched::wait_queue closers;  // under lock: those who wait until the directions are free, or the

@@ -39,6 +39,10 @@ class operation_table {
     return std::uint64_t{slots_[index].generation} << 32 | index;
   }
 
+  void replace(std::uint64_t number, T what) noexcept {  // a live one
+    slots_[static_cast<std::uint32_t>(number)].what = what;
+  }
+
   // Null: not live. Valid until the next insert().
   const T* find(std::uint64_t number) const noexcept {
     const auto index = static_cast<std::uint32_t>(number);

@@ -92,6 +92,20 @@ bool takes_messages(ring& r) noexcept {
   return ring::send_message(r.descriptor(), 1) == 0 && r.enter(1) == 0 && r.take(done);
 }
 
+// What it is sent to does not exist: EBADF where the flag is known, EINVAL where not. It completes
+// twice, so nothing else may be asked of that ring afterwards.
+bool tells_zero_copies(ring& r) noexcept {
+  const msghdr nothing{};
+  io_uring_sqe& e = *r.try_prepare();
+  e.opcode = IORING_OP_SENDMSG_ZC;
+  e.fd = -1;
+  e.addr = reinterpret_cast<std::uintptr_t>(&nothing);
+  e.len = 1;
+  e.ioprio = send_zero_copy_report;
+  io_uring_cqe done{};
+  return r.enter(1) >= 0 && r.take(done) && done.res == -EBADF;
+}
+
 std::string joined(const std::vector<std::string>& words) {
   std::string all;
   for (const std::string& w : words) all += (all.empty() ? "" : ", ") + w;
@@ -141,6 +155,7 @@ std::string describe(const uring_capabilities& c, bool multishot) {
     (c.has(op.number) ? ringed : polled).emplace_back(op.name);
   if (multishot && c.multishot_accept && c.has(IORING_OP_ACCEPT))
     ringed.emplace_back("multishot accept");
+  if (c.has(IORING_OP_SENDMSG_ZC)) ringed.emplace_back("zero-copy send");
   (c.files ? ringed : threads).emplace_back("files");
   (c.resizes_files ? ringed : threads).emplace_back("truncation");
   threads.emplace_back("names");
@@ -172,6 +187,7 @@ uring_capabilities probe_uring() {
   c.skip_success = r.skips_success();
   c.multishot_accept =
       c.setup_flags != 0;  // of the same release as COOP_TASKRUN, and invisible to the probe
+  c.tells_copies = c.has(IORING_OP_SENDMSG_ZC) && tells_zero_copies(r);
   c.usable = true;
   return c;
 }

@@ -23,6 +23,7 @@ struct uring_capabilities {
   bool has(unsigned operation) const noexcept { return (operations >> operation & 1) != 0; }
   bool files = false;          // OPENAT, WRITE, FSYNC, STATX; 5.6
   bool resizes_files = false;  // FTRUNCATE; 6.9
+  bool tells_copies = false;   // a SENDMSG_ZC's notification says whether there was one; 6.2
 };
 
 // What of it is in use, for runtime_metrics::reactor_reason: one line.

@@ -15,6 +15,7 @@
 
 namespace coir::io {
 class accept_queue;
+class lent_memory;
 }
 
 namespace coir {
@@ -30,6 +31,11 @@ class reactor : public sched::driver {
   virtual std::int32_t receive(io::io_call&, std::span<std::byte> into) noexcept = 0;
   virtual std::int32_t send(io::io_call&, std::span<const std::byte> from) noexcept = 0;
   virtual std::int32_t send_message(io::io_call&, const msghdr&) noexcept = 0;
+  // The same for bytes that the kernel sends from where they are; they are its own until the
+  // lent_memory says so. -EOPNOTSUPP: it does not, here or at all.
+  virtual std::int32_t send_lending(io::io_call&, const msghdr&, io::lent_memory&) noexcept {
+    return -EOPNOTSUPP;
+  }
   // `flags`: MSG_PEEK, MSG_CMSG_CLOEXEC or 0. Writes the message's fields, as recvmsg(2).
   virtual std::int32_t receive_message(io::io_call&, msghdr&, int flags) noexcept = 0;
   // The same for what is no socket: pipes, terminals.

@@ -8,6 +8,8 @@ namespace coir::io {
 
 // Later than liburing 2.3; what the running kernel has is probed (probe.hpp).
 inline constexpr unsigned register_send_msg_ring = 31;  // IORING_REGISTER_SEND_MSG_RING, Linux 6.13
+inline constexpr unsigned send_zero_copy_report = 1u << 3;  // IORING_SEND_ZC_REPORT_USAGE, 6.2
+inline constexpr unsigned was_copied = 1u << 31;  // IORING_NOTIF_USAGE_ZC_COPIED, the same
 inline constexpr unsigned operation_ftruncate = 55;     // IORING_OP_FTRUNCATE, Linux 6.9
 inline constexpr unsigned enter_absolute_timer = 1u << 5;  // IORING_ENTER_ABS_TIMER, Linux 6.12
 

@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "descriptor.hpp"
 #include "system_calls.hpp"
 
 namespace coir {
@@ -48,6 +49,10 @@ void tcp_stream::set_keep_alive(bool on, keep_alive_options o) {
   std::error_code error;
   set_keep_alive(on, o, error);
   io::check(error, "coir: set_keep_alive");
+}
+
+void tcp_stream::set_zero_copy(std::size_t from, std::chrono::milliseconds patience) noexcept {
+  if (io::descriptor* d = handle_.get(); d != nullptr) d->zero_copy.set(from, patience);
 }
 
 tcp_listener tcp_listener::bind(const endpoint& at, listen_options o, std::error_code& error) {

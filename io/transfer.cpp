@@ -7,6 +7,8 @@
 #include <coir/io/errors.hpp>
 
 #include "file_calls.hpp"
+#include "gather_window.hpp"
+#include "lent_memory.hpp"
 #include "reactor.hpp"
 #include "run_blocking.hpp"
 #include "system_calls.hpp"
@@ -83,52 +85,46 @@ bool go_on(io_call& call, std::error_code& error) {
   return call.stopped_by == sched::operation::stop::none || call.again(-ECANCELED, error);
 }
 
-// The part of the buffers that is still to be sent, as the kernel wants it: a window over them.
-class gather_window {
- public:
-  explicit gather_window(std::span<const const_bytes> buffers) noexcept : buffers_(buffers) {
-    refill();
-  }
+// So much memory is lent by one operation: the next one follows when this has been taken, so the
+// socket's buffer does not run empty, and its pages count against RLIMIT_MEMLOCK until the
+// notification.
+constexpr std::size_t lent_at_once = 1024 * 1024;
 
-  bool empty() const noexcept { return count_ == 0; }
-  const msghdr& message() noexcept {
-    message_.msg_iov = parts_;
-    message_.msg_iovlen = count_;
-    return message_;
-  }
-  void consume(std::size_t n) noexcept {
-    while (n != 0 && n >= buffers_.front().size() - offset_) {
-      n -= buffers_.front().size() - offset_;
-      buffers_ = buffers_.subspan(1);
-      offset_ = 0;
+// Without a copy, if the kernel can. Returns when it has let go of the memory.
+std::size_t send_lending(io_call& call, std::span<const const_bytes> from, std::error_code& error) {
+  zero_copy_setting& setting = call.target()->zero_copy;
+  lent_memory lent(call);
+  bool refused = false;
+  std::size_t done = 0;
+  for (gather_window window(from, lent_at_once); !window.empty();) {
+    const bool lends = !refused && setting.is_on();
+    const std::int32_t n = lends ? call.driver().send_lending(call, window.message(), lent)
+                                 : call.driver().send_message(call, window.message());
+    if (lends && is_refusal_to_lend(n)) {
+      refused = true;
+      if (n == -EOPNOTSUPP) setting.from.store(zero_copy_setting::never, std::memory_order_relaxed);
+      continue;
     }
-    offset_ += n;
-    refill();
+    if (n < 0) {
+      if (!call.again(n, error)) break;
+      continue;
+    }
+    call.moved(static_cast<std::size_t>(n));
+    done += static_cast<std::size_t>(n);
+    window.consume(static_cast<std::size_t>(n));
+    if (!call.wants_all || (!window.empty() && !go_on(call, error))) break;
   }
+  lent.take_back(error);
+  return done;
+}
 
- private:
-  void refill() noexcept {
-    count_ = 0;
-    while (!buffers_.empty() && buffers_.front().size() == offset_) {
-      buffers_ = buffers_.subspan(1);
-      offset_ = 0;
-    }
-    std::size_t skip = offset_;
-    for (const const_bytes& b : buffers_) {
-      if (count_ == room) break;
-      const const_bytes rest = b.subspan(skip);
-      skip = 0;
-      if (!rest.empty()) parts_[count_++] = {const_cast<std::byte*>(rest.data()), rest.size()};
-    }
-  }
-
-  static constexpr std::size_t room = 64;  // below IOV_MAX, and small on the stack
-  std::span<const const_bytes> buffers_;
-  std::size_t offset_ = 0;  // in the first
-  std::size_t count_ = 0;
-  iovec parts_[room];
-  msghdr message_{};
-};
+bool wants_zero_copy(const descriptor& d, std::span<const const_bytes> from) noexcept {
+  if (!d.zero_copy.is_on()) [[likely]]
+    return false;
+  std::size_t all = 0;
+  for (const const_bytes& part : from) all += part.size();
+  return d.zero_copy.wants(all);
+}
 
 }  // namespace
 
@@ -159,6 +155,8 @@ std::size_t send_some(descriptor* d, const_bytes from, std::error_code& error) {
   io_call call;
   if (!call.enter(d, &descriptor::writing, sched::wait_kind::write, error) || from.empty())
     return 0;
+  if (d->zero_copy.wants(from.size())) [[unlikely]]
+    return send_lending(call, {&from, 1}, error);
   return send(call, from, error);
 }
 
@@ -166,6 +164,8 @@ std::size_t send_all(descriptor* d, const_bytes from, std::error_code& error) {
   io_call call;
   if (!call.enter(d, &descriptor::writing, sched::wait_kind::write, error)) return 0;
   call.wants_all = true;
+  if (d->zero_copy.wants(from.size())) [[unlikely]]
+    return send_lending(call, {&from, 1}, error);
   std::size_t done = 0;
   while (done != from.size()) {
     done += send(call, from.subspan(done), error);
@@ -178,6 +178,8 @@ std::size_t send_all(descriptor* d, std::span<const const_bytes> from, std::erro
   io_call call;
   if (!call.enter(d, &descriptor::writing, sched::wait_kind::write, error)) return 0;
   call.wants_all = true;
+  if (wants_zero_copy(*d, from)) [[unlikely]]
+    return send_lending(call, from, error);
   std::size_t done = 0;
   for (gather_window window(from); !window.empty();) {
     const std::int32_t n = attempt_send(call, window.message());

@@ -11,6 +11,7 @@
 
 #include "accept_queue.hpp"
 #include "file_calls.hpp"
+#include "lent_memory.hpp"
 #include "system_calls.hpp"
 #include "uring_reactor.hpp"
 
@@ -39,8 +40,8 @@ constexpr std::uint64_t current_position = ~std::uint64_t{0};
 }  // namespace
 
 // The whole of a one-shot operation.
-template <class Fill>
-std::int32_t uring_reactor::run(io_call& call, Fill fill) noexcept {
+template <class Fill, class Operation>
+std::int32_t uring_reactor::run(io_call& call, Fill fill, Operation op) noexcept {
   const bool timed = call.deadline() != sched::never;
   if (!in_flight_.reserve_one() || (timed && !room_for_deadline())) return -ENOMEM;
   if (const std::int32_t refused = call.begin_operation(); refused != 0) return refused;
@@ -50,9 +51,8 @@ std::int32_t uring_reactor::run(io_call& call, Fill fill) noexcept {
     call.who().claim.finish();
     return -EINTR;
   }
-  numbered_operation op;
   op.who = &call.who();
-  op.number = in_flight_.insert({.once = &op});
+  op.number = in_flight_.insert({.is = &op, .what = Operation::as});
   io_uring_sqe& entry = prepare();
   entry.fd = call.fd();
   fill(entry);
@@ -163,6 +163,28 @@ std::int32_t uring_reactor::send_message(io_call& call, const msghdr& message) n
       attempt);
 }
 
+// One operation for all sizes of gathering: what it costs more than SEND_ZC is nothing beside what
+// a copy would have to cost.
+std::int32_t uring_reactor::send_lending(io_call& call, const msghdr& message,
+                                         lent_memory& memory) noexcept {
+  if (!options_.kernel.has(IORING_OP_SENDMSG_ZC)) return -EOPNOTSUPP;
+  if (call.wait_first) return wait_for(call, POLLOUT);
+  lending_operation op;
+  op.memory = &memory;
+  const std::int32_t result = run(
+      call,
+      [&](io_uring_sqe& e) {
+        e.opcode = IORING_OP_SENDMSG_ZC;
+        e.addr = reinterpret_cast<std::uintptr_t>(&message);
+        e.len = 1;
+        e.msg_flags = MSG_NOSIGNAL | (call.wants_all ? MSG_WAITALL : 0);
+        e.ioprio = options_.kernel.tells_copies ? send_zero_copy_report : 0;
+      },
+      op);
+  call.wait_first = result == -EAGAIN;
+  return result;
+}
+
 // Under load the next message is there, and a system call is cheaper than an entry and a park: it
 // saved a fifth of a UDP echo.
 std::int32_t uring_reactor::receive_message(io_call& call, msghdr& message, int flags) noexcept {
@@ -268,7 +290,7 @@ bool uring_reactor::accept_ahead(handle_type listener, accept_queue& queue) noex
   const bool can = options_.multishot && options_.kernel.multishot_accept &&
                    options_.kernel.has(IORING_OP_ACCEPT);
   if (!can || !in_flight_.reserve_one()) return false;
-  const std::uint64_t number = in_flight_.insert({.repeatedly = &queue});
+  const std::uint64_t number = in_flight_.insert({.is = &queue, .what = target::kind::repeatedly});
   io_uring_sqe& entry = prepare();
   entry.opcode = IORING_OP_ACCEPT;
   entry.fd = listener;

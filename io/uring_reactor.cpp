@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "accept_queue.hpp"
+#include "lent_memory.hpp"
 #include "system_calls.hpp"
 
 namespace coir::io {
@@ -18,6 +19,10 @@ namespace {
 __kernel_timespec timespec_of(clock::duration d) noexcept {
   const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(d).count();
   return {ns / 1'000'000'000, ns % 1'000'000'000};
+}
+
+void add_one(std::atomic<std::uint64_t>& count) noexcept {  // by its only writer
+  count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -125,14 +130,62 @@ void uring_reactor::reap(sched::ready_list& ready) noexcept {
 void uring_reactor::complete(const io_uring_cqe& done, sched::ready_list& ready) noexcept {
   const target* found = in_flight_.find(done.user_data);
   if (found == nullptr) return complete_unnumbered(done);
-  if (found->repeatedly != nullptr) return complete_accept(*found->repeatedly, done, ready);
-  sched::operation& op = *found->once;
+  if (found->what != target::kind::once) [[unlikely]]
+    return complete_further(*found, done, ready);
+  auto& op = *static_cast<numbered_operation*>(found->is);
   in_flight_.erase(done.user_data);
+  finish(op, done, ready);
+}
+
+void uring_reactor::finish(sched::operation& op, const io_uring_cqe& done,
+                           sched::ready_list& ready) noexcept {
   op.result = done.res;
   op.flags = done.flags;
   sched::waiter& who = *op.who;
   who.claim.complete();
   ready.push(who);
+}
+
+// What completes more than once.
+void uring_reactor::complete_further(target found, const io_uring_cqe& done,
+                                     sched::ready_list& ready) noexcept {
+  using kind = target::kind;
+  if (found.what == kind::repeatedly)
+    return complete_accept(*static_cast<accept_queue*>(found.is), done, ready);
+  if (found.what == kind::lending)
+    return complete_lending(*static_cast<lending_operation*>(found.is), done, ready);
+  in_flight_.erase(done.user_data);
+  // Of a send that failed the kernel says that it was copied.
+  const bool copied =
+      found.what == kind::lent && (static_cast<std::uint32_t>(done.res) & was_copied) != 0;
+  if (found.what == kind::lent) add_one(zero_copy_sends_);
+  if (copied) add_one(zero_copy_copied_);
+  // The last touch of the memory's account, if nothing more is lent.
+  if (sched::waiter* w = static_cast<lent_memory*>(found.is)->give_back(copied); w != nullptr)
+    make_ready(*w, ready);
+}
+
+// The result of a send that lends memory. The kernel posts it before the notification, whatever it
+// is, and says whether one will follow.
+void uring_reactor::complete_lending(lending_operation& op, const io_uring_cqe& done,
+                                     sched::ready_list& ready) noexcept {
+  if (is_refusal_to_lend(done.res)) add_one(zero_copy_refused_);
+  if ((done.flags & IORING_CQE_F_MORE) != 0) {
+    op.memory->lend();
+    in_flight_.replace(
+        done.user_data,
+        {.is = op.memory, .what = done.res > 0 ? target::kind::lent : target::kind::lent_nothing});
+  } else {
+    in_flight_.erase(done.user_data);
+  }
+  finish(op, done, ready);
+}
+
+sched::zero_copy_counts uring_reactor::zero_copies() const noexcept {
+  const auto read = [](const std::atomic<std::uint64_t>& count) {
+    return count.load(std::memory_order_relaxed);
+  };
+  return {read(zero_copy_sends_), read(zero_copy_copied_), read(zero_copy_refused_)};
 }
 
 void uring_reactor::complete_unnumbered(const io_uring_cqe& done) noexcept {
@@ -144,10 +197,10 @@ void uring_reactor::complete_unnumbered(const io_uring_cqe& done) noexcept {
     rung_.exchange(false, std::memory_order_acq_rel);
     if (doorbell_ >= 0) arm_doorbell();
   } else if (const std::uint64_t number = done.user_data ^ cancel_mark;
-             in_flight_.find(number) != nullptr) {
+             const target* about = in_flight_.find(number)) {
     // The kernel was just moving it from one of its lists to another: what ends appears before the
-    // answer to its cancellation, so it has not ended.
-    if (done.res != -ENOENT) return;
+    // answer to its cancellation, so it has not ended. A notification is not to be cancelled.
+    if (done.res != -ENOENT || about->awaits_notification()) return;
     ++counts_.cancels_again;
     cancel(number);
   } else if (done.user_data != ignored_number && (done.user_data & cancel_mark) == 0) {

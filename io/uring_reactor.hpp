@@ -13,6 +13,7 @@
 namespace coir::io {
 
 class accept_queue;
+class lent_memory;
 
 // Numbers that no operation has: their index is past any table.
 inline constexpr std::uint64_t doorbell_number = ~std::uint64_t{0};
@@ -42,10 +43,12 @@ class uring_reactor final : public reactor {
   bool busy() const noexcept override { return in_flight_.size() != 0; }
   std::size_t in_flight() const noexcept override { return in_flight_.size(); }
   void stop(sched::operation&) noexcept override;
+  sched::zero_copy_counts zero_copies() const noexcept override;
 
   std::int32_t receive(io_call&, std::span<std::byte> into) noexcept override;
   std::int32_t send(io_call&, std::span<const std::byte> from) noexcept override;
   std::int32_t send_message(io_call&, const msghdr&) noexcept override;
+  std::int32_t send_lending(io_call&, const msghdr&, lent_memory&) noexcept override;
   std::int32_t receive_message(io_call&, msghdr&, int flags) noexcept override;
   std::int32_t read(io_call&, std::span<std::byte> into) noexcept override;
   std::int32_t write(io_call&, std::span<const iovec> from) noexcept override;
@@ -68,17 +71,33 @@ class uring_reactor final : public reactor {
   ring& ring_for_tests() noexcept { return ring_; }
 
  private:
-  // What a number in flight stands for: one of the two.
+  // What a number in flight stands for. A send that lends memory completes twice: with its result
+  // it is over for the fiber, and with the notification the memory is the caller's again.
   struct target {
-    sched::operation* once = nullptr;
-    accept_queue* repeatedly = nullptr;
+    enum class kind : std::uint8_t {
+      once,          // an operation
+      repeatedly,    // an accept_queue
+      lending,       // a lending_operation, whose result has not come
+      lent,          // a lent_memory, whose notification has not come
+      lent_nothing,  // the same, of a send that failed
+    };
+    void* is = nullptr;
+    kind what = kind::once;
+    bool awaits_notification() const noexcept {
+      return what == kind::lent || what == kind::lent_nothing;
+    }
   };
   struct numbered_operation : sched::operation {
+    static constexpr target::kind as = target::kind::once;
     std::uint64_t number = 0;
   };
+  struct lending_operation : numbered_operation {
+    static constexpr target::kind as = target::kind::lending;
+    lent_memory* memory = nullptr;
+  };
 
-  template <class Fill>
-  std::int32_t run(io_call&, Fill fill) noexcept;
+  template <class Fill, class Operation = numbered_operation>
+  std::int32_t run(io_call&, Fill fill, Operation op = {}) noexcept;
   template <class Attempt>
   std::int32_t at_once(io_call&, Attempt attempt) noexcept;
   template <class Fill, class Attempt>
@@ -90,6 +109,9 @@ class uring_reactor final : public reactor {
   void enter(unsigned wait_for, const __kernel_timespec* timeout, bool absolute) noexcept;
   void reap(sched::ready_list& ready) noexcept;
   void complete(const io_uring_cqe&, sched::ready_list& ready) noexcept;
+  void finish(sched::operation&, const io_uring_cqe&, sched::ready_list& ready) noexcept;
+  void complete_further(target, const io_uring_cqe&, sched::ready_list& ready) noexcept;
+  void complete_lending(lending_operation&, const io_uring_cqe&, sched::ready_list& ready) noexcept;
   void complete_accept(accept_queue&, const io_uring_cqe&, sched::ready_list& ready) noexcept;
   void complete_unnumbered(const io_uring_cqe&) noexcept;
   void cancel(std::uint64_t number) noexcept;
@@ -101,6 +123,8 @@ class uring_reactor final : public reactor {
   sched::ready_list early_;   // became ready while an operation made room for itself
   bool interrupted_ = false;  // the doorbell has rung since the last wait() returned
   counters counts_;
+  // Written by the owner, read by anybody: see zero_copy_counts.
+  std::atomic<std::uint64_t> zero_copy_sends_{0}, zero_copy_copied_{0}, zero_copy_refused_{0};
 
   // The doorbell: any thread. Set by who interrupts, before the message; cleared by the owner when
   // the message has come, before it looks at what the interrupter left.

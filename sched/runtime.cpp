@@ -171,6 +171,10 @@ runtime_metrics runtime::metrics() const {
     m.stolen += c.stolen.load(std::memory_order_relaxed);
     m.io_in_flight += w->io_in_flight();
     m.timers += w->timers();
+    const sched::zero_copy_counts lent = w->zero_copies();
+    m.zero_copy_sends += lent.sends;
+    m.zero_copy_copied += lent.copied;
+    m.zero_copy_refused += lent.refused;
     m.sleeps += c.sleeps.load(std::memory_order_relaxed);
   }
   const auto stacks = core_->stacks.metrics();

@@ -53,6 +53,7 @@ class worker final : public host, private fiber::carrier {
   std::size_t io_in_flight() const noexcept {
     return io_in_flight_.load(std::memory_order_relaxed);
   }
+  zero_copy_counts zero_copies() const noexcept { return io->zero_copies(); }
   bool sleeps_on_stacks() const noexcept {  // a snapshot
     return stacks_asleep_.load(std::memory_order_relaxed) != 0;
   }

@@ -384,6 +384,8 @@ int streams() {
   stream.write(parts);
   n += int(stream.bytes_read() + stream.bytes_written());
   stream.set_no_delay(true);
+  stream.set_zero_copy(64 * 1024);
+  stream.set_zero_copy(64 * 1024, 100ms);
   stream.shutdown_write();
   n += stream.is_open() && stream.local() == stream.remote();
   coir::tcp_stream again = coir::tcp_stream::adopt(stream.release());

@@ -68,8 +68,8 @@ inline std::unique_ptr<sched::driver_factory> drivers_of(kernel k) {
       lesser.kernel.multishot_accept = false;
       return std::make_unique<lesser_rings>(lesser);
     case kernel::uring_polled:
-      for (const unsigned op :
-           {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_ACCEPT, IORING_OP_CONNECT})
+      for (const unsigned op : {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_SENDMSG,
+                                IORING_OP_SENDMSG_ZC, IORING_OP_ACCEPT, IORING_OP_CONNECT})
         lesser.kernel.operations &= ~(std::uint64_t{1} << op);
       lesser.kernel.files = false;
       return std::make_unique<lesser_rings>(lesser);

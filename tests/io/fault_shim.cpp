@@ -35,6 +35,7 @@ constexpr ring_operation ring_operations[] = {
     {IORING_OP_RECV, "uring:recv"},
     {IORING_OP_SEND, "uring:send"},
     {IORING_OP_SENDMSG, "uring:sendmsg"},
+    {IORING_OP_SENDMSG_ZC, "uring:sendmsg_zc"},
     {IORING_OP_RECVMSG, "uring:recvmsg"},
     {IORING_OP_ACCEPT, "uring:accept"},
     {IORING_OP_CONNECT, "uring:connect"},
@@ -138,7 +139,8 @@ thread_local struct {
 } shortened;
 
 void shorten(io_uring_sqe& e) {
-  if (e.opcode == IORING_OP_SENDMSG || e.opcode == IORING_OP_RECVMSG) {
+  if (e.opcode == IORING_OP_SENDMSG || e.opcode == IORING_OP_SENDMSG_ZC ||
+      e.opcode == IORING_OP_RECVMSG) {
     msghdr of{};
     std::memcpy(&of, reinterpret_cast<const void*>(e.addr), sizeof of);
     if (of.msg_iovlen == 0) return;
@@ -146,7 +148,7 @@ void shorten(io_uring_sqe& e) {
     shortened.message = of;
     shortened.message.msg_iov = &shortened.part;
     shortened.message.msg_iovlen = 1;
-    if (e.opcode == IORING_OP_SENDMSG)
+    if (e.opcode != IORING_OP_RECVMSG)
       e.addr = reinterpret_cast<std::uintptr_t>(&shortened.message);
   } else if (e.len != 0) {
     e.len = 1;

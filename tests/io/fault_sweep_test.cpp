@@ -16,6 +16,7 @@
 
 #include <coir/sync/event.hpp>
 
+#include "fault_calls.hpp"
 #include "fault_kernels.hpp"
 #include "fault_shim.hpp"
 #include "tests/support/racing.hpp"
@@ -24,64 +25,6 @@ namespace coir::testing {
 namespace {
 
 using faults::fault;
-
-// What an operation makes its calls with. A call that tells of the injected error is made again,
-// and has to succeed then.
-class calls {
- public:
-  explicit calls(int injected) : injected_(injected) {}
-
-  // call(std::error_code&). `fine`: an error that is the result.
-  template <class Call>
-  auto operator()(Call&& call, std::errc fine = {}) {
-    for (;;) {
-      std::error_code error;
-      if constexpr (std::is_void_v<decltype(call(error))>) {
-        call(error);
-        if (has_told(error, fine)) continue;
-        return;
-      } else {
-        auto result = call(error);
-        if (has_told(error, fine)) continue;
-        return result;
-      }
-    }
-  }
-  unsigned told() const { return told_; }
-
-  // --- what most operations need
-
-  auto pair() {
-    return (*this)([](std::error_code& e) { return unix_stream::pair(e); });
-  }
-  tcp_listener listener() {
-    return (*this)([](std::error_code& e) { return tcp_listener::bind(any_port, e); });
-  }
-  template <class Stream>
-  std::string read(Stream& from, std::size_t count) {
-    std::string got(count, '\0');
-    const std::uint64_t before = from.bytes_read();
-    (*this)([&](std::error_code& e) {
-      from.read_exactly(std::span(got).subspan(from.bytes_read() - before), e);
-    });
-    return got;
-  }
-  template <class Stream>
-  void write(Stream& to, std::string_view text) {
-    const std::uint64_t before = to.bytes_written();
-    (*this)([&](std::error_code& e) { to.write(text.substr(to.bytes_written() - before), e); });
-  }
-
- private:
-  bool has_told(const std::error_code& error, std::errc fine) {
-    if (!error || error == fine) return false;
-    if (error.value() == injected_ && told_++ == 0) return true;
-    ADD_FAILURE() << "it says " << error.message();
-    return false;
-  }
-  const int injected_;
-  std::atomic<unsigned> told_{0};
-};
 
 template <class T>
 void until_parked(const task<T>& t) {
@@ -158,6 +101,21 @@ const std::vector<operation>& operations() {
          });
          EXPECT_EQ(c.read(b, text.size()), text);
        }},
+      {"zero-copy send",
+       [](calls& c) {
+         auto [a, b] = c.tcp_pair();
+         a.set_zero_copy(1000);
+         const std::string much(50'000, 'x');
+         auto writer = spawn([&, &a = a] {
+           std::string text = much;
+           c.write(a, text);
+           std::fill(text.begin(), text.end(), '!');
+         });
+         EXPECT_TRUE(c.read(b, much.size()) == much);
+         writer.get();
+       },
+       // Then it is sent as a copy.
+       [](int error) { return error == ENOMEM || error == ENOBUFS; }},
       {"accept, connect",
        [](calls& c) {
          auto listener = c.listener();
@@ -361,9 +319,9 @@ const std::vector<operation>& operations() {
 
 // --- which faults, and what has to become of them
 
-constexpr const char* moving[] = {"recv",          "send",       "sendmsg",
-                                  "read",          "uring:recv", "uring:send",
-                                  "uring:sendmsg", "uring:read", "uring:write"};
+constexpr const char* moving[] = {
+    "recv",       "send",          "sendmsg",    "read",        "uring:recv",
+    "uring:send", "uring:sendmsg", "uring:read", "uring:write", "uring:sendmsg_zc"};
 constexpr const char* edges[] = {"accept4", "recvmsg", "writev", "preadv64v2", "pwritev64v2"};
 // Where a call waits, or would: an interruption, or that there is nothing yet, is not told, and
 // every other error is.

@@ -141,6 +141,31 @@ TEST_P(fault_test, what_the_ring_cannot_do_is_a_poll_and_a_system_call) {
   });
 }
 
+// What the kernel does not send from the caller's memory, for now or at all, is copied.
+TEST_P(fault_test, a_zero_copy_send_that_is_refused_is_a_plain_one) {
+  if (GetParam().on == kernel::epoll || GetParam().on == kernel::uring_polled)
+    GTEST_SKIP() << "there is none";
+  for (const int error : {ENOMEM, ENOBUFS, EFAULT, EOPNOTSUPP}) {
+    SCOPED_TRACE(::strerrorname_np(error));
+    on_fiber([&] {
+      auto [a, b] = tcp_pair();
+      a.set_zero_copy(1);
+      faults::arm({.site = "uring:sendmsg_zc", .error = error, .times = 1});
+      for (int i = 0; i < 3; ++i) {
+        char got[4];
+        a.write("ping");
+        b.read_exactly(got);
+        EXPECT_EQ(std::string_view(got, 4), "ping");
+      }
+      EXPECT_EQ(faults::counted()["uring:sendmsg_zc"], error == EOPNOTSUPP ? 1U : 3U);
+      EXPECT_EQ(faults::disarm(), 1U);
+      const auto m = runtime::current().metrics();
+      EXPECT_EQ(m.zero_copy_refused, 1U);
+      EXPECT_EQ(m.zero_copy_sends, error == EOPNOTSUPP ? 0U : 2U);
+    });
+  }
+}
+
 // A fiber whose calls never have to wait lets others run all the same.
 TEST_P(fault_test, calls_that_complete_at_once_leave_a_turn_to_others) {
   on_fiber([] {

@@ -31,6 +31,12 @@ struct operation {
   enum class stop : std::uint8_t { none, deadline, cancellation, closed } stopped_by = stop::none;
 };
 
+// Sends without a copy, of one driver or of all: parts that went out, those of them that the
+// kernel copied after all, and those that it would not send so, which went out as a copy.
+struct zero_copy_counts {
+  std::uint64_t sends = 0, copied = 0, refused = 0;
+};
+
 class driver {
  public:
   virtual ~driver() = default;
@@ -60,6 +66,7 @@ class driver {
   virtual std::size_t in_flight() const noexcept {
     return 0;
   }  // owner; operations, for the metrics
+  virtual zero_copy_counts zero_copies() const noexcept { return {}; }  // any thread
 
   // Owner, home contract: asks the kernel to end an operation early. Its completion follows all the
   // same, perhaps with its result. Cannot fail: a full queue is submitted first.

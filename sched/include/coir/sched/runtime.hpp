@@ -25,6 +25,9 @@ struct runtime_metrics {
   std::uint64_t steals = 0, stolen = 0;        // raids that took something; fibers taken
   std::uint64_t sleeps = 0;                    // of workers
   std::uint64_t io_in_flight = 0, timers = 0;  // operations and deadlines pending
+  // tcp_stream::set_zero_copy: parts of writes that were sent so; of these, those that the kernel
+  // copied after all; and those that it refused to send so, which went out plainly.
+  std::uint64_t zero_copy_sends = 0, zero_copy_copied = 0, zero_copy_refused = 0;
   std::uint64_t stacks_in_use = 0, stacks_cached = 0, stack_slabs = 0;
   std::uint64_t fibers_without_stack = 0;  // tasks that wait for one
   unsigned blocking_threads = 0;           // of offload()

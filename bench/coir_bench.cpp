@@ -32,6 +32,7 @@ constexpr std::array workloads{
     workload{"generator", "values out of a generator, and making one", &measure_generator},
     workload{"udp_echo", "one UDP socket, 16 messages under way", &measure_udp_echo},
     workload{"stream", "one TCP connection at full speed", &measure_stream},
+    workload{"zero_copy", "large writes, with a copy and without", &measure_zero_copy},
     workload{"balance", "work that begins on one of two workers", &measure_balance},
     workload{"scale_fibers", "fibers that take turns, among many", &measure_scale_fibers},
     workload{"scale_timers", "timers that are set and taken back, among many",
@@ -48,6 +49,7 @@ settings settings_from(const flags& f) {
   if (f.has("idle-poll")) s.idle_poll = std::chrono::microseconds(f.number("idle-poll", 0));
   if (f.has("fibers")) s.fibers = f.number("fibers", 0);
   if (f.has("count")) s.count = f.number("count", 0);
+  s.to = f.text("to");
   s.quick = f.has("quick");
   s.pin = f.has("pin");
   s.here = f.has("here");
@@ -72,6 +74,7 @@ int main(int argc, char** argv) try {
        {"idle-poll", "US", "how long an idle worker polls before it sleeps"},
        {"fibers", "N", "yield: 2, 200 or 1000 only; mutex, parked and scale: how many"},
        {"count", "N", "operations, tasks or sleepers; fork_join: which number"},
+       {"to", "ADDRESS:PORT", "zero_copy: a sink on another machine"},
        {"pin", "", "each worker to a processor of its own"},
        {"here", "", "in this process, not in a child: for profilers"},
        {"no-reactor", "", "workers without I/O"}});

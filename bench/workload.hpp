@@ -17,6 +17,7 @@ struct settings {
   std::optional<std::uint64_t> count, fibers;
   std::optional<std::chrono::microseconds> idle_poll;
   std::optional<std::size_t> stack_size;
+  std::string to;           // zero_copy: where its bytes go; empty: to a process of its own
   bool quick = false;       // sizes for a test: does it run at all?
   bool pin = false;         // each worker to a processor
   bool here = false;        // in this process, for profilers
@@ -66,5 +67,6 @@ bool measure_balance(const settings&);
 bool measure_scale_fibers(const settings&);
 bool measure_scale_timers(const settings&);
 bool measure_scale_connections(const settings&);
+bool measure_zero_copy(const settings&);
 
 }  // namespace bench

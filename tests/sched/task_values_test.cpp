@@ -5,6 +5,8 @@
 #include <coir/sched/offload.hpp>
 #include <coir/sched/task_group.hpp>
 #include <coir/sched/timeout.hpp>
+#include <coir/sync/async.hpp>
+#include <coir/sync/offload_async.hpp>
 
 #include <array>
 #include <cstdint>
@@ -75,6 +77,57 @@ TEST_P(task_values, results_may_be_void_references_or_move_only) {
     std::unique_ptr<int> p = spawn([] { return std::make_unique<int>(9); }).get();
     EXPECT_EQ(*p, 9);
   });
+}
+
+struct named {
+  const std::string name() const { return "a const result"; }
+};
+struct large {
+  std::array<char, 1000> bytes{};
+  std::unique_ptr<int> p;
+};
+
+TEST_P(task_values, results_may_be_const) {
+  on_fiber([] {
+    const named n;
+    const auto f = [&]() -> const std::string { return n.name(); };
+    static_assert(std::is_same_v<decltype(spawn(f)), task<const std::string>>);
+    EXPECT_EQ(spawn(f).get(), n.name());
+    EXPECT_EQ(spawn(&named::name, &n).get(), n.name());
+    EXPECT_EQ(*spawn([]() -> const std::unique_ptr<int> { return std::make_unique<int>(4); }).get(),
+              4);
+    EXPECT_EQ(*spawn([]() -> const large { return {{}, std::make_unique<int>(5)}; }).get().p, 5);
+    EXPECT_EQ(async(f).get(), n.name());
+    EXPECT_EQ(async(f).share().get(), n.name());
+    EXPECT_EQ(offload(f), n.name());
+    EXPECT_EQ(offload_async(f).get(), n.name());
+    EXPECT_EQ(on_big_stack(1 << 20, f), n.name());
+    EXPECT_EQ(std::get<0>(gather(f, [] {})), n.name());
+    EXPECT_EQ(std::get<0>(race(f)), n.name());
+    EXPECT_EQ(std::get<0>(settle(f)).value(), n.name());
+    const std::vector<std::function<const std::string()>> several(2, f);
+    EXPECT_EQ(gather(several).at(1), n.name());
+    EXPECT_EQ(race(several), n.name());
+    EXPECT_EQ(settle(several).at(1).value(), n.name());
+  });
+}
+
+// They wait, so they need no copy of what their caller keeps; a temporary ends on the fiber.
+TEST_P(task_values, run_and_block_on_call_what_has_a_name_where_it_is) {
+  struct program {
+    std::unique_ptr<int> answer;
+    int operator()() { return ++*answer; }
+  } mine{std::make_unique<int>(1)};
+  EXPECT_EQ(rt().block_on(mine), 2);
+  EXPECT_EQ(run(options{.workers = 1}, mine), 3);
+  EXPECT_EQ(*mine.answer, 3);
+  EXPECT_EQ(rt().block_on(std::move(mine)), 4);
+  EXPECT_EQ(mine.answer, nullptr) << "it was moved";
+
+  struct once {
+    int operator()() && { return 1; }
+  } rvalues_only;
+  EXPECT_EQ(rt().block_on(rvalues_only), 1);
 }
 
 // "A bare auto returns what F returns."

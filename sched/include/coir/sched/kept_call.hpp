@@ -41,10 +41,11 @@ class kept_call {
   }
 
  private:
-  using kept = std::conditional_t<
-      std::is_void_v<returned>, std::monostate,
-      std::conditional_t<std::is_reference_v<returned>,
-                         std::add_pointer_t<std::remove_reference_t<returned>>, returned>>;
+  using kept =
+      std::conditional_t<std::is_void_v<returned>, std::monostate,
+                         std::conditional_t<std::is_reference_v<returned>,
+                                            std::add_pointer_t<std::remove_reference_t<returned>>,
+                                            std::remove_cv_t<returned>>>;
   std::remove_reference_t<F>& function_;
   std::optional<kept> result_;
   std::exception_ptr error_;

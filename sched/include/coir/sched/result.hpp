@@ -12,12 +12,12 @@ namespace coir {
 
 namespace sched {
 
-// What stands for a T in a tuple, a variant or a vector.
+// What stands for a T in a tuple, a variant or a vector, of which none holds a const result.
 template <class T>
-using as_element =
-    std::conditional_t<std::is_void_v<T>, std::monostate,
-                       std::conditional_t<std::is_reference_v<T>,
-                                          std::reference_wrapper<std::remove_reference_t<T>>, T>>;
+using as_element = std::conditional_t<
+    std::is_void_v<T>, std::monostate,
+    std::conditional_t<std::is_reference_v<T>, std::reference_wrapper<std::remove_reference_t<T>>,
+                       std::remove_cv_t<T>>>;
 
 template <class T>
 as_element<T> element_of(fiber_record& f) {

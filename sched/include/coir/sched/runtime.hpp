@@ -2,9 +2,12 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <coir/sched/clock.hpp>
@@ -15,6 +18,20 @@
 #include <coir/sched/task.hpp>
 
 namespace coir {
+
+namespace sched {
+
+// For a fiber that the caller waits for: a temporary moves into it and ends there, what has a name
+// is called where it is.
+template <class F>
+decltype(auto) kept_by_caller(F&& f) noexcept {
+  if constexpr (std::is_lvalue_reference_v<F> && std::is_invocable_v<F>)
+    return std::ref(f);
+  else
+    return static_cast<F&&>(f);
+}
+
+}  // namespace sched
 
 // Sums over the workers: each number is right for some moment during the call.
 struct runtime_metrics {
@@ -74,7 +91,7 @@ class runtime {
   template <class F>
   decltype(auto) block_on(F&& f) {
     sched::refuse_on_fiber("block_on");
-    return spawn(std::forward<F>(f)).get();
+    return spawn(sched::kept_by_caller(std::forward<F>(f))).get();
   }
 
   // Cancels every fiber and waits until they have ended. Idempotent; spawn then throws
@@ -108,7 +125,7 @@ decltype(auto) run(options o, F&& main) {
   sched::refuse_on_fiber("run");
   sched::interruption interrupt(o.cancel_on_interrupt);
   runtime r(std::move(o));
-  auto first = r.spawn(std::forward<F>(main));
+  auto first = r.spawn(sched::kept_by_caller(std::forward<F>(main)));
   struct following {  // as long as the record lives
     following(sched::interruption& i, sched::fiber_record* f) noexcept : by(i) { by.follow(f); }
     ~following() { by.follow(nullptr); }

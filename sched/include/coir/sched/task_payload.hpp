@@ -64,10 +64,12 @@ inline constexpr bool result_is_boxed = [] {
 
 template <class T>
 struct task_payload {
-  using stored = std::conditional_t<
-      std::is_void_v<T>, std::monostate,
-      std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>,
-                         std::conditional_t<result_is_boxed<T>, boxed_result<T>, T>>>;
+  using object = std::remove_cv_t<T>;  // a const result is made from it, by moving
+  using stored =
+      std::conditional_t<std::is_void_v<T>, std::monostate,
+                         std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>,
+                                            std::conditional_t<result_is_boxed<object>,
+                                                               boxed_result<object>, object>>>;
   std::exception_ptr error;
   bool taken = false;
   union {
@@ -125,6 +127,8 @@ struct task_kind {
     };
   };
 
+  using stored = typename task_payload<T>::stored;
+
   static payload& of(fiber_record& f) noexcept {
     return *std::launder(reinterpret_cast<payload*>(f.payload()));
   }
@@ -139,9 +143,9 @@ struct task_kind {
         T&& result = p.run();
         new (&p.value) std::add_pointer_t<T>(std::addressof(result));
       } else if constexpr (result_is_boxed<T>) {
-        new (&p.value) boxed_result<T>([&p]() -> T { return p.run(); });
+        new (&p.value) stored([&p]() -> T { return p.run(); });
       } else
-        new (&p.value) T(p.run());
+        new (&p.value) stored(p.run());
     } catch (const cancelled& c) {
       how = is_own(c, f) ? task_ending::cancelled : task_ending::error;
       p.error = std::current_exception();

@@ -104,9 +104,9 @@ std::exception_ptr promise_broken() noexcept;
 template <class T>
 class future_value : public future_state {
  public:
-  using stored =
-      std::conditional_t<std::is_void_v<T>, std::monostate,
-                         std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>, T>>;
+  using stored = std::conditional_t<
+      std::is_void_v<T>, std::monostate,
+      std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>, std::remove_cv_t<T>>>;
 
   future_value() noexcept {}
 

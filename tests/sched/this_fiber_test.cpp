@@ -7,6 +7,8 @@
 #include <limits>
 #include <mutex>
 #include <set>
+#include <sstream>
+#include <unordered_set>
 
 #include "runtime_fixture.hpp"
 
@@ -53,6 +55,19 @@ TEST_P(this_fiber_test, ids_are_unique_among_all_fibers_of_a_runtime) {
     EXPECT_EQ(t.get(), told);
   });
   EXPECT_EQ(seen.size(), 1000U);
+}
+
+TEST_P(this_fiber_test, ids_are_printed_compared_and_hashed_as_those_of_threads) {
+  on_fiber([] {
+    std::ostringstream narrow;
+    std::wostringstream wide;
+    narrow << this_fiber::id();
+    wide << this_fiber::id();
+    EXPECT_EQ(narrow.str(), to_string(this_fiber::id()));
+    EXPECT_EQ(wide.str(), std::to_wstring(this_fiber::id().value()));
+    EXPECT_LT(fiber_id(), this_fiber::id());
+    EXPECT_EQ(std::unordered_set<fiber_id>{this_fiber::id()}.count(this_fiber::id()), 1U);
+  });
 }
 
 TEST_P(this_fiber_test, names_are_given_changed_and_shown) {

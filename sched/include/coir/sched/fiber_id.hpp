@@ -3,6 +3,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <iosfwd>
 #include <string>
 
 namespace coir {
@@ -21,6 +22,10 @@ class fiber_id {
 };
 
 inline std::string to_string(fiber_id id) { return std::to_string(id.value()); }
+template <class C, class Traits>
+std::basic_ostream<C, Traits>& operator<<(std::basic_ostream<C, Traits>& to, fiber_id id) {
+  return to << id.value();
+}
 
 enum class task_state : std::uint8_t {
   ready,    // will run: not started yet, or woken

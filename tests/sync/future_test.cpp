@@ -74,6 +74,27 @@ TEST_P(future_test, values_may_be_move_only_void_or_references) {
   EXPECT_TRUE(make_ready_future(1).done());
 }
 
+TEST_P(future_test, promises_are_swapped_with_their_futures) {
+  promise<int> a, b;
+  auto of_a = a.get_future(), of_b = b.get_future();
+  a.swap(b);
+  a.set_value(1);
+  std::swap(a, b);
+  a.set_value(2);
+  EXPECT_EQ(of_b.get(), 1);
+  EXPECT_EQ(of_a.get(), 2);
+  promise<void> nothing, moved = std::move(nothing);
+  swap(nothing, moved);
+  nothing.set_value();
+  EXPECT_THROW(moved.set_value(), std::future_error) << "it has no state";
+  int target = 0;
+  promise<int&> c, d;
+  auto of_c = c.get_future();
+  c.swap(d);
+  d.set_value(target);
+  EXPECT_EQ(&of_c.get(), &target);
+}
+
 TEST_P(future_test, misuse_throws_stds_future_errors) {
   future<int> none;
   EXPECT_FALSE(none.valid());

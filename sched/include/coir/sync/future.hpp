@@ -74,7 +74,7 @@ class basic_future {
 // moved from, or after get(): not valid, and members throw std::future_error(no_state). One user at
 // a time.
 template <class T>
-class [[nodiscard]] future : public sched::basic_future<T> {
+class future : public sched::basic_future<T> {
  public:
   future() noexcept = default;
   future(future&&) noexcept = default;
@@ -104,7 +104,7 @@ class [[nodiscard]] future : public sched::basic_future<T> {
 
 // As std::shared_future: each copy may be used by another fiber or thread.
 template <class T>
-class [[nodiscard]] shared_future : public sched::basic_future<T> {
+class shared_future : public sched::basic_future<T> {
  public:
   shared_future() noexcept = default;
   shared_future(const shared_future&) noexcept = default;

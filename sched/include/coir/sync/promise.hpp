@@ -47,6 +47,8 @@ class basic_promise {
   bool cancelled() const { return state().cancelled(); }
 
  protected:
+  void exchange(basic_promise& other) noexcept { std::swap(state_, other.state_); }
+
   using pointer = state_pointer<future_value<T>>;
 
   future_value<T>& state() const {
@@ -104,6 +106,7 @@ class promise : public sched::basic_promise<T> {
   void set_value(T&& v) { this->set(std::move(v)); }
   bool try_set_value(const T& v) { return this->try_set(v); }
   bool try_set_value(T&& v) { return this->try_set(std::move(v)); }
+  void swap(promise& other) noexcept { this->exchange(other); }
 };
 
 // Of a reference.
@@ -112,6 +115,7 @@ class promise<T&> : public sched::basic_promise<T&> {
  public:
   void set_value(T& v) { this->set(std::addressof(v)); }
   bool try_set_value(T& v) { return this->try_set(std::addressof(v)); }
+  void swap(promise& other) noexcept { this->exchange(other); }
 };
 
 // Of no value.
@@ -120,13 +124,12 @@ class promise<void> : public sched::basic_promise<void> {
  public:
   void set_value() { set(); }
   bool try_set_value() { return try_set(); }
+  void swap(promise& other) noexcept { exchange(other); }
 };
 
 template <class T>
 void swap(promise<T>& a, promise<T>& b) noexcept {
-  promise<T> old = std::move(a);
-  a = std::move(b);
-  b = std::move(old);
+  a.swap(b);
 }
 
 }  // namespace coir

@@ -1,6 +1,7 @@
 // reader: what it cuts out of a stream, whatever the pieces in which that comes, and what it keeps
 // when a call fails.
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <limits>
 #include <random>
@@ -109,6 +110,24 @@ TEST(reader, of_several_delimiters_takes_the_one_that_ends_first) {
     EXPECT_EQ(incomplete([&] { r.read_until("y"); }).first, 1U);
     EXPECT_EQ(r.read_all(), "z");
   }
+}
+
+TEST(reader, takes_a_delimiter_or_a_list_of_them_as_it_comes) {
+  pieces p{{"a,b;c:d\ne.f"}, {}};
+  reader r(p);
+  std::error_code error;
+  const std::vector<std::string> strings{",", ";"};
+  const char* const pointers[] = {",", ";"};
+  EXPECT_EQ(r.read_until(strings), "a,");
+  EXPECT_EQ(r.read_until(pointers, error), "b;");
+  EXPECT_EQ(r.read_until(std::array<std::string_view, 2>{"x", ":"}), "c:");
+  EXPECT_EQ(r.read_until('\n'), "d\n");
+  EXPECT_EQ(r.read_until('.', error), "e.");
+  EXPECT_FALSE(error);
+  EXPECT_THROW(r.read_until(std::vector<std::string>()), std::invalid_argument);
+  EXPECT_EQ(r.read_until(std::string(1, '.'), error), "");
+  EXPECT_EQ(error, stream_errc::incomplete_read);
+  EXPECT_EQ(r.read_all(), "f");
 }
 
 TEST(reader, refuses_delimiters_that_are_none) {

@@ -164,6 +164,51 @@ TEST_P(stream_test, a_second_writer_is_refused) {
   });
 }
 
+// Wherever a std::string_view is taken, so that what was read can be written.
+TEST_P(stream_test, text_is_written_from_spans_and_vectors_of_char_too) {
+  on_fiber([] {
+    std::error_code error;
+    char text[] = "text";
+    const std::span<char> some(text, 2);
+    const std::vector<char> more{'x', 't'};
+    const auto expect = [](auto& from, std::string_view what) {
+      std::string got(what.size(), '\0');
+      from.read_exactly(got);
+      EXPECT_EQ(got, what);
+    };
+    auto [a, b] = unix_stream::pair();
+    a.write(some);
+    EXPECT_EQ(a.write(more, error), 2U);
+    EXPECT_EQ(a.write_some(std::span<const char>(some)), 2U);
+    EXPECT_EQ(a.write_some(std::vector<char>(3, 'q'), error), 3U);
+    a.write(std::array<char, 1>{'z'});
+    writer w(a);
+    w.write(more);
+    w.write(some, error);
+    w.write("!", error);
+    w.flush();
+    expect(b, "textteqqqzxtte!");
+
+    auto u = udp_socket::bind(endpoint::parse("127.0.0.1:0"));
+    EXPECT_EQ(u.send_to(some, u.local()), 2U);
+    EXPECT_EQ(u.send_to(more, u.local(), error), 2U);
+    u.connect(u.local());
+    EXPECT_EQ(u.send(some), 2U);
+    EXPECT_EQ(u.send(more, error), 2U);
+    EXPECT_FALSE(error);
+
+    auto f = file::temporary();
+    f.write(some);
+    EXPECT_EQ(f.write_some(more), 2U);
+    EXPECT_EQ(f.write_at(more, 4), 2U);
+    EXPECT_EQ(f.write_at(some, 6, error), 2U);
+    EXPECT_EQ(f.write(some, error), 2U);
+    char got[8];
+    EXPECT_EQ(f.read_at(got, 0), 8U);
+    EXPECT_EQ(std::string_view(got, 8), "texttete");
+  });
+}
+
 TEST_P(stream_test, empty_buffers_move_nothing) {
   on_fiber([] {
     auto [a, b] = tcp_pair();

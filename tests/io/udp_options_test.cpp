@@ -90,6 +90,19 @@ TEST_P(udp_options_test, groups_of_both_families_can_be_joined_and_left) {
   });
 }
 
+TEST_P(udp_options_test, the_kernel_chooses_an_interface_where_none_is_named) {
+  on_fiber([] {
+    std::error_code error;
+    auto s = udp_socket::bind(endpoint::parse("0.0.0.0:0"));
+    const endpoint no_group = endpoint::parse("127.0.0.1:0");
+    s.join_group(no_group, error);
+    EXPECT_EQ(error, std::errc::invalid_argument);
+    s.leave_group(no_group, error);
+    EXPECT_TRUE(error);
+    EXPECT_EQ(error_of([&] { s.join_group(no_group); }), std::errc::invalid_argument);
+  });
+}
+
 TEST_P(udp_options_test, buffers_become_what_is_asked_for_or_more) {
   on_fiber([] {
     auto a = here();

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <system_error>
 
+#include <coir/io/char_range.hpp>
 #include <coir/io/endpoint.hpp>
 #include <coir/io/handle.hpp>
 #include <coir/io/socket_stream.hpp>
@@ -85,6 +86,10 @@ class datagram_socket {
   std::size_t send_to(std::string_view from, const endpoint& to, std::error_code& e) {
     return send_to(std::as_bytes(std::span(from)), to, e);
   }
+  template <io::char_range R, class... E>
+  std::size_t send_to(const R& from, const endpoint& to, E&... error) {
+    return send_to(io::text_of(from), to, error...);
+  }
 
   // The same to the peer that the socket is connected to; destination_address_required (UDP) or
   // not_connected (Unix-domain) without one. connection_refused as in recv_from; this message was
@@ -94,6 +99,10 @@ class datagram_socket {
   std::size_t send(std::string_view from) { return send(std::as_bytes(std::span(from))); }
   std::size_t send(std::string_view from, std::error_code& e) {
     return send(std::as_bytes(std::span(from)), e);
+  }
+  template <io::char_range R, class... E>
+  std::size_t send(const R& from, E&... error) {
+    return send(io::text_of(from), error...);
   }
 
   // Sends them in their order, many with one system call; stops at the first that fails. How many

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <system_error>
 
+#include <coir/io/char_range.hpp>
 #include <coir/io/handle.hpp>
 #include <coir/io/stream.hpp>
 #include <coir/sched/clock.hpp>
@@ -46,6 +47,10 @@ class descriptor_stream {
   std::size_t write_some(std::string_view from, std::error_code& e) {
     return write_some(std::as_bytes(std::span(from)), e);
   }
+  template <io::char_range R, class... E>
+  std::size_t write_some(const R& from, E&... error) {
+    return write_some(io::text_of(from), error...);
+  }
 
   // Sends all of it; of several buffers, one after the other. The second form returns how many
   // bytes went out.
@@ -54,6 +59,10 @@ class descriptor_stream {
   void write(std::string_view from) { write(std::as_bytes(std::span(from))); }
   std::size_t write(std::string_view from, std::error_code& e) {
     return write(std::as_bytes(std::span(from)), e);
+  }
+  template <io::char_range R, class... E>
+  auto write(const R& from, E&... error) {
+    return write(io::text_of(from), error...);
   }
   void write(std::span<const std::span<const std::byte>> from);
   std::size_t write(std::span<const std::span<const std::byte>> from, std::error_code&);

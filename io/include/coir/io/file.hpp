@@ -8,6 +8,7 @@
 #include <string_view>
 #include <system_error>
 
+#include <coir/io/char_range.hpp>
 #include <coir/io/stream.hpp>
 
 namespace coir {
@@ -81,6 +82,10 @@ class file {
   std::size_t write_at(std::string_view from, std::uint64_t offset, std::error_code& e) {
     return write_at(std::as_bytes(std::span(from)), offset, e);
   }
+  template <io::char_range R, class... E>
+  std::size_t write_at(const R& from, std::uint64_t offset, E&... error) {
+    return write_at(io::text_of(from), offset, error...);
+  }
 
   // At the position, which moves. 0: the end.
   std::size_t read_some(std::span<std::byte> into);
@@ -97,11 +102,19 @@ class file {
   std::size_t write_some(std::string_view from, std::error_code& e) {
     return write_some(std::as_bytes(std::span(from)), e);
   }
+  template <io::char_range R, class... E>
+  std::size_t write_some(const R& from, E&... error) {
+    return write_some(io::text_of(from), error...);
+  }
   void write(std::span<const std::byte> from);  // all of it; the second form: how much
   std::size_t write(std::span<const std::byte> from, std::error_code&);
   void write(std::string_view from) { write(std::as_bytes(std::span(from))); }
   std::size_t write(std::string_view from, std::error_code& e) {
     return write(std::as_bytes(std::span(from)), e);
+  }
+  template <io::char_range R, class... E>
+  auto write(const R& from, E&... error) {
+    return write(io::text_of(from), error...);
   }
 
   void sync();  // what was written is on the device: fsync(2)

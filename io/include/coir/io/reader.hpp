@@ -9,8 +9,10 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include <coir/io/byte_queue.hpp>
+#include <coir/io/char_range.hpp>
 #include <coir/io/stream_view.hpp>
 
 namespace coir {
@@ -58,10 +60,10 @@ class reader_core {
   // stands before the delimiter; it can still be read. std::invalid_argument: no delimiter, or an
   // empty one.
   std::string read_until(std::string_view delimiter) {
-    return read_until(std::span(&delimiter, 1));
+    return read_until(std::span<const std::string_view>(&delimiter, 1));
   }
   std::string read_until(std::string_view delimiter, std::error_code& e) {
-    return read_until(std::span(&delimiter, 1), e);
+    return read_until(std::span<const std::string_view>(&delimiter, 1), e);
   }
   std::string read_until(std::initializer_list<std::string_view> any) {
     return read_until(std::span(any.begin(), any.size()));
@@ -71,6 +73,15 @@ class reader_core {
   }
   std::string read_until(std::span<const std::string_view> any);
   std::string read_until(std::span<const std::string_view> any, std::error_code&);
+  template <io::string_range R, class... E>  // a vector of std::string and the like
+  std::string read_until(const R& any, E&... error) {
+    const std::vector<std::string_view> views(std::ranges::begin(any), std::ranges::end(any));
+    return read_until(std::span(views), error...);
+  }
+  std::string read_until(char delimiter) { return read_until(std::string_view(&delimiter, 1)); }
+  std::string read_until(char delimiter, std::error_code& e) {
+    return read_until(std::string_view(&delimiter, 1), e);
+  }
 
   std::size_t buffered() const noexcept { return buffer_.size(); }  // bytes that need no waiting
   std::size_t limit() const noexcept { return limit_; }

@@ -28,8 +28,10 @@ class udp_socket : public datagram_socket {
   // interface.
   void join_group(const endpoint& group, std::string_view interface = {});
   void join_group(const endpoint& group, std::string_view interface, std::error_code&);
+  void join_group(const endpoint& group, std::error_code& e) { join_group(group, {}, e); }
   void leave_group(const endpoint& group, std::string_view interface = {});
   void leave_group(const endpoint& group, std::string_view interface, std::error_code&);
+  void leave_group(const endpoint& group, std::error_code& e) { leave_group(group, {}, e); }
 
   // What is sent to groups: through which interface; how many routers it may pass, 0 none, at first
   // 1; whether receivers on this machine get it too, at first yes.

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include <coir/io/byte_queue.hpp>
+#include <coir/io/char_range.hpp>
 #include <coir/io/stream_view.hpp>
 #include <coir/sync/mutex.hpp>
 
@@ -31,6 +32,15 @@ class writer_core {
   // std::bad_alloc, and then none of it is buffered.
   void write(std::span<const std::byte> from);
   void write(std::string_view from) { write(std::as_bytes(std::span(from))); }
+  template <io::char_range R>
+  void write(const R& from) {
+    write(io::text_of(from));
+  }
+  template <class Bytes>
+  void write(const Bytes& from, std::error_code& e) {  // as a stream's, without an error ever
+    write(from);
+    e.clear();
+  }
 
   // Waits until all that had been written before the call has gone out.
   void flush();

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <system_error>
 
+#include <coir/io/char_range.hpp>
 #include <coir/io/endpoint.hpp>
 #include <coir/io/stream.hpp>
 #include <coir/io/tls_context.hpp>
@@ -83,6 +84,10 @@ class tls_stream {
   std::size_t write_some(std::string_view from, std::error_code& e) {
     return write_some(std::as_bytes(std::span(from)), e);
   }
+  template <io::char_range R, class... E>
+  std::size_t write_some(const R& from, E&... error) {
+    return write_some(io::text_of(from), error...);
+  }
 
   // All of it; several small buffers share records.
   void write(std::span<const std::byte> from);
@@ -90,6 +95,10 @@ class tls_stream {
   void write(std::string_view from) { write(std::as_bytes(std::span(from))); }
   std::size_t write(std::string_view from, std::error_code& e) {
     return write(std::as_bytes(std::span(from)), e);
+  }
+  template <io::char_range R, class... E>
+  auto write(const R& from, E&... error) {
+    return write(io::text_of(from), error...);
   }
   void write(std::span<const std::span<const std::byte>> from);
   std::size_t write(std::span<const std::span<const std::byte>> from, std::error_code&);

@@ -15,6 +15,7 @@
 #include <coir/sched/task.hpp>
 #include <coir/sync/offload_async.hpp>
 
+#include "limited_wait.hpp"
 #include "runtime_core.hpp"
 
 namespace coir::sched {
@@ -152,7 +153,7 @@ void offload_pool::thread_main() noexcept {
   changed_.notify_all();  // the pool may be gone once the mutex is free
 }
 
-bool offload_pool::stop(clock::time_point limit) noexcept {
+bool offload_pool::stop(const std::atomic<clock::time_point>& limit) noexcept {
   {
     std::lock_guard held(mutex_);
     stopping_ = true;  // nothing is queued from now on
@@ -161,10 +162,12 @@ bool offload_pool::stop(clock::time_point limit) noexcept {
   drop_queued();
   std::unique_lock lock(mutex_);
   work_.notify_all();
-  const auto gone = [this] { return threads_ == 0; };
-  if (limit != never) return changed_.wait_until(lock, limit, gone);
-  changed_.wait(lock, gone);
-  return true;
+  return wait_within(limit, changed_, lock, [this] { return threads_ == 0; });
+}
+
+void offload_pool::look_at_limit() noexcept {
+  const std::lock_guard held(mutex_);
+  changed_.notify_all();
 }
 
 bool offload_pool::begins_at_once() const noexcept {

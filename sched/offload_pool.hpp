@@ -28,9 +28,9 @@ class offload_pool {
   bool take_back(offload_job&) noexcept;  // true: it has not begun, and never will
 
   // Drops the jobs that can be and have not begun, waits until every other has run and every thread
-  // has ended, at most until then. False: some have
-  // not; they are left, and this object with them.
-  bool stop(clock::time_point limit) noexcept;
+  // has ended, at most until then. False: some have not; they are left, and this object with them.
+  bool stop(const std::atomic<clock::time_point>& limit) noexcept;
+  void look_at_limit() noexcept;  // it has been brought forward
   unsigned threads() const noexcept;
 
  private:

@@ -66,7 +66,7 @@ class runtime_core {
   worker* this_worker() noexcept;  // the calling thread's, if it is one of this runtime's
 
   // In steps; sched/README.md. False: the limit passed, and the fibers that still live are
-  // abandoned. Calls `late` before that.
+  // abandoned. Calls `late` before that. Of several at once the earliest limit counts for all.
   bool shutdown(clock::time_point limit, const std::function<void()>& late);
   bool in_forked_child() const noexcept {
     return fork_generation.load(std::memory_order_relaxed) != made_in_;
@@ -139,12 +139,16 @@ class runtime_core {
   std::size_t attached_ = 0, left_ = 0;  // threads; under mutex_
   bool started_ = false;                 // under mutex_
   std::exception_ptr attach_error_;      // under mutex_
-  std::mutex shutdown_mutex_;            // one shutdown at a time
+
+  // --- the end
+  bool end_within_limit();
   void abandon() noexcept;
-  bool stopped_ = false;  // under shutdown_mutex_
-  std::atomic<bool> abandoned_{
-      false};  // under shutdown_mutex_; read by workers that have seen leaving
-  std::size_t hogs_ = 0;
+  void leave_to_parent();
+  bool ending_ = false, stopped_ = false;        // a shutdown has begun, has ended; under mutex_
+  std::atomic<clock::time_point> limit_{never};  // the earliest; changed under mutex_
+  const std::function<void()>* late_ = nullptr;  // of who gave that limit; under mutex_
+  std::atomic<bool> abandoned_{false};  // by who conducts it; read by workers that saw leaving
+  std::size_t hogs_ = 0;                // the same
 };
 
 // An error that left a fiber and that nobody waits for. Any thread; the runtime may be gone.

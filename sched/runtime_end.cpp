@@ -5,6 +5,7 @@
 
 #include "fiber_end.hpp"
 #include "fiber_extras.hpp"
+#include "limited_wait.hpp"
 #include "worker_switch.hpp"
 
 namespace coir::sched {
@@ -45,33 +46,58 @@ void runtime_core::cancel_all() noexcept {
   });
 }
 
+// The first to ask conducts it, and the others wait for that; the earliest limit of them all
+// counts.
 bool runtime_core::shutdown(clock::time_point limit, const std::function<void()>& late) {
-  std::lock_guard one_at_a_time(shutdown_mutex_);
-  if (stopped_) return !abandoned_;
-  if (in_forked_child()) {
-    // Its threads are the parent's: they can be neither joined nor detached here.
-    static_cast<void>(new std::vector<std::thread>(std::move(threads_)));
-    abandoned_ = stopped_ = true;
-    return false;
+  if (in_forked_child()) return leave_to_parent(), !abandoned_;
+  {
+    std::unique_lock lock(mutex_);
+    if (stopped_) return !abandoned_;
+    if (late_ == nullptr || limit < limit_.load(std::memory_order_relaxed)) {
+      limit_.store(limit, std::memory_order_relaxed);
+      late_ = &late;
+      changed_.notify_all();
+    }
+    if (std::exchange(ending_, true)) {
+      lock.unlock();
+      offloads.look_at_limit();
+      lock.lock();
+      changed_.wait(lock, [this] { return stopped_; });
+      return !abandoned_;
+    }
   }
+  const bool ended = end_within_limit();
+  if (!ended) {
+    (*late_)();
+    abandon();
+  }
+  std::lock_guard lock(mutex_);
+  stopped_ = true;
+  changed_.notify_all();
+  return ended;
+}
+
+// Its threads are the parent's: they can be neither joined nor detached here.
+void runtime_core::leave_to_parent() {
+  if (std::exchange(stopped_, true)) return;
+  static_cast<void>(new std::vector<std::thread>(std::move(threads_)));
+  abandoned_ = true;
+}
+
+bool runtime_core::end_within_limit() {
   refusing.store(true, std::memory_order_seq_cst);  // 1
   std_atomics::heavy_fence();
   cancel_all();  // 2
   {
     std::unique_lock lock(mutex_);  // 3
-    const auto all_ended = [&] { return alive() == 0; };
-    if (limit == never)
-      changed_.wait(lock, all_ended);
-    else
-      abandoned_ = !changed_.wait_until(lock, limit, all_ended);
+    abandoned_ = !wait_within(limit_, changed_, lock, [&] { return alive() == 0; });
   }
-  if (!abandoned_ && !offloads.stop(limit)) abandoned_ = true;  // 4
-  if (abandoned_) return late(), abandon(), false;
+  if (!abandoned_ && !offloads.stop(limit_)) abandoned_ = true;  // 4
+  if (abandoned_) return false;
   leaving.store(true, std::memory_order_seq_cst);  // 6
   std_atomics::heavy_fence();
   for (auto& w : workers) w->interrupt();
   for (auto& t : threads_) t.join();  // 7, 8
-  stopped_ = true;
   return true;
 }
 
@@ -104,7 +130,6 @@ void runtime_core::abandon() noexcept {
   for (auto& w : workers) w->forget_ready();
   for (auto& t : threads_) t.detach();
   records.for_each([this](fiber_record& f) { break_promise(f, *this); });
-  stopped_ = true;
 }
 
 }  // namespace coir::sched

@@ -22,16 +22,15 @@
 #include <coir/sync/event.hpp>
 
 #include "fiber/sanitizers.hpp"
+#include "stubborn.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
-
-coir::options with(unsigned workers) {
-  coir::options o;
-  o.workers = workers;
-  return o;
-}
+using coir::testing::be_stubborn;
+using coir::testing::new_stubbornness;
+using coir::testing::stubbornness;
+using coir::testing::with;
 
 class end_test : public testing::TestWithParam<unsigned> {
  protected:
@@ -40,27 +39,6 @@ class end_test : public testing::TestWithParam<unsigned> {
 };
 
 INSTANTIATE_TEST_SUITE_P(workers, end_test, testing::Values(1u, 2u, 4u, 8u));
-
-// What an abandoned fiber looks at outlives every test.
-struct stubbornness {
-  std::atomic<bool> begun{false}, enough{false};
-};
-stubbornness& new_stubbornness() {
-  static auto& all = *new std::vector<std::unique_ptr<stubbornness>>;
-  return *all.emplace_back(std::make_unique<stubbornness>());
-}
-
-// Ignores its cancellation until it has had enough.
-void be_stubborn(stubbornness& s) {
-  s.begun = true;
-  while (!s.enough.load()) {
-    try {
-      coir::this_fiber::sleep_for(1ms);
-    } catch (const coir::cancelled&) {
-      std::this_thread::sleep_for(1ms);  // the next sleep throws at once: spare the processor
-    }
-  }
-}
 
 TEST_P(end_test, a_shutdown_without_a_limit_outlasts_fibers_that_swallow_cancellation) {
   std::atomic<bool> begun{false}, enough{false};

@@ -99,7 +99,10 @@ class runtime {
   void shutdown();
   // The same, but gives up at the limit: false, and fibers() names those that still live. They are
   // abandoned: they never run again, their destructors do not run, joins of them throw
-  // std::future_error(broken_promise), and their memory is kept until the process ends.
+  // std::future_error(broken_promise), and their memory is kept until the process ends. Of several
+  // calls at once, with and without a limit, the earliest limit counts for all: where it is that of
+  // options::shutdown_limit, which shutdown() and ~runtime have, the process stops; else they
+  // return at it, too.
   template <class Rep, class Period>
   bool shutdown(std::chrono::duration<Rep, Period> limit) {
     return shutdown_before(sched::deadline_after(limit));

@@ -82,6 +82,13 @@ exports() {
   if grep -vE '^_Z(Z|GV|GVZ|T[ISVT]|Th[n0-9]+_|Tv[n0-9_]+_)?N[VKRO]*4coir|^_ZNKSt4hashIN4coir' "$work/exported" | c++filt; then
     fail "these names are exported and not of namespace coir"
   fi
+  # What no public header names stays inside; that all is there which they do name, `installed` sees.
+  local private='coir::(io::(sys::|uring_reactor|epoll_reactor|tls_engine|tls_core|io_call)|sched::(worker|timer_heap|offload_pool)::|fiber::stack_slab)'
+  nm -DC --defined-only "$build/libcoir.so" | cut -c 20- >"$work/names"
+  grep -q 'coir::sched::wake' "$work/names" || fail "what headers need is not exported"
+  if type -P c++filt >/dev/null && grep -E "^$private" "$work/names"; then
+    fail "these names are exported and no header's"
+  fi
 }
 
 dist() {

@@ -5,7 +5,6 @@ Prints tables: the median of the rounds with the least and the greatest, and coi
 are those of coir_bench, and echo. With --write they also go to RESULTS.md, with charts: results.py.
 """
 import argparse
-import importlib.util
 import os
 import re
 import shutil
@@ -49,12 +48,20 @@ def peers(build):
     return {name: command for name, command in commands.items() if shutil.which(command[0])}
 
 
+def python_with(module):
+    """This Python or the distribution's, whichever has it; empty: neither."""
+    for python in (sys.executable, '/usr/bin/python3'):
+        if shutil.which(python) and subprocess.run([python, '-c', 'import ' + module], stderr=subprocess.DEVNULL).returncode == 0:
+            return python
+    return ''
+
+
 def echo_contestants(build, extra):
     """Name to command and environment."""
     here = ['--listen', '127.0.0.1:0']
     raw = [f'{build}/bench/uring_echo'] + here
-    peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers', 'asyncio_echo.py')
-    asyncio = [sys.executable, peer] + here
+    python = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers')
+    asyncio = [python + '/asyncio_echo.py'] + here
     contestants = {
         'coir': (echo.coir(build), {}),
         'coir_nopoll': (echo.coir(build), {'COIR_IDLE_POLL': '0'}),
@@ -69,11 +76,10 @@ def echo_contestants(build, extra):
         'tokio': ([f'{build}/bench/tokio_echo'] + here, {}),
         'asio': ([f'{build}/bench/asio_echo'] + here, {}),
         'asio_coroutines': ([f'{build}/bench/asio_echo', '--coroutines'] + here, {}),
-        'asyncio': (asyncio, {}),
-        'asyncio_uvloop': (asyncio + ['--uvloop'], {}),
+        'asyncio': ([sys.executable] + asyncio, {}),
+        'asyncio_uvloop': ([python_with('uvloop')] + asyncio + ['--uvloop'], {}),
+        'gevent': ([python_with('gevent'), python + '/gevent_echo.py'] + here, {}),
     }
-    if importlib.util.find_spec('uvloop') is None:
-        del contestants['asyncio_uvloop']
     there = {name: c for name, c in contestants.items() if shutil.which(c[0][0])}
     return there | {name: (command.split(), {}) for name, command in extra.items()}
 

@@ -28,6 +28,7 @@ finds_header() { printf '#include <%s>\nint main() {}\n' "$1" | compiles "${CXX:
 finds_package() { pkg-config --exists "$1"; }
 finds_postgres() { compgen -G '/usr/lib/postgresql/*/bin/postgres' || have postgres; }
 finds_nginx() { have nginx || [ -x /usr/sbin/nginx ]; }
+finds_module() { /usr/bin/python3 -c "import $1" || python3 -c "import $1"; }
 finds_sanitizers() { echo 'int main() {}' | compiles clang++ -fsanitize="$1"; }
 # Distributions carry several Boosts whose -dev packages exclude each other: the one whose headers are there, else the newest.
 boost_package() { # boost_package LIBRARY
@@ -98,6 +99,8 @@ look() {
         need librust-tokio-dev ls -d /usr/share/cargo/registry/tokio-1*
         need lua5.4 have lua5.4
         need luajit have luajit
+        need python3-uvloop finds_module uvloop
+        need python3-gevent finds_module gevent
         ;;
       consumers)
         need cmake have cmake

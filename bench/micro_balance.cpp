@@ -12,6 +12,7 @@
 #include "histogram.hpp"
 #include "process.hpp"
 #include "report.hpp"
+#include "unix_echo.hpp"
 #include "workload.hpp"
 
 namespace bench {
@@ -54,11 +55,7 @@ void echo_all(const std::string& name, std::uint64_t connections, std::uint64_t 
   for (std::uint64_t i = 0; i < connections; ++i) {
     auto [here, there] = coir::unix_stream::pair();
     clients.push_back(std::move(here));
-    servers.spawn([peer = std::move(there)]() mutable {
-      std::array<char, 64> buffer;
-      while (const std::size_t n = peer.read_some(buffer))
-        peer.write(std::string_view(buffer.data(), n));
-    });
+    servers.spawn(echo, std::move(there));
   }
   const auto ask = [&](std::uint64_t i, std::uint64_t times) {
     std::array<char, 64> buffer{};

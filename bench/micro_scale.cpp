@@ -9,6 +9,7 @@
 
 #include "process.hpp"
 #include "report.hpp"
+#include "unix_echo.hpp"
 #include "workload.hpp"
 
 namespace bench {
@@ -83,11 +84,7 @@ void connections(std::uint64_t many, std::uint64_t count) {
   for (std::uint64_t i = 0; i < many; ++i) {
     auto [here, there] = coir::unix_stream::pair();
     clients.push_back(std::move(here));
-    servers.spawn([peer = std::move(there)]() mutable {
-      std::array<char, 64> buffer;
-      while (const std::size_t n = peer.read_some(buffer))
-        peer.write(std::string_view(buffer.data(), n));
-    });
+    servers.spawn(echo, std::move(there));
   }
   coir::this_fiber::yield();
   report("connect", each(began, many), "ns");

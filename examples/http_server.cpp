@@ -10,6 +10,7 @@
 
 #include "common/command_line.hpp"
 #include "common/http_connection.hpp"
+#include "common/http_options.hpp"
 #include "common/serve.hpp"
 #include "common/static_files.hpp"
 
@@ -21,13 +22,9 @@ namespace http = boost::beast::http;
 
 namespace {
 
-struct settings {
-  coir::endpoint listen = coir::endpoint::parse("127.0.0.1:8080");
+struct settings : examples::http_settings {
   std::filesystem::path root, certificate, key;
-  std::string log = "-";
-  examples::http_limits limits;
   std::uint64_t most_connections = 0;
-  std::chrono::seconds grace{10};
 };
 
 struct site {
@@ -146,19 +143,11 @@ int main(int argc, char** argv) {
   settings s;
   examples::command_line line("http_server",
                               "gives out the files of a folder, and /hello, /status, /echo.");
-  line.option("--listen", "ADDRESS:PORT", "where clients connect", s.listen);
+  s.add_to(line);
   line.option("--root", "DIR", "the folder; without it there are only the routes", s.root);
   line.option("--certificate", "PEM", "the chain, for TLS", s.certificate);
   line.option("--key", "PEM", "the private key of --certificate", s.key);
-  line.option("--access-log", "FILE", "- (the default): standard output; none: no log", s.log);
-  line.option("--header-bytes", "N", "the longest head of a request", s.limits.header_bytes);
-  line.option("--body-bytes", "N", "the longest body of a request", s.limits.body_bytes);
-  line.option("--header-time", "MS", "for a head, from its first byte on", s.limits.header_time);
-  line.option("--body-time", "MS", "for a body", s.limits.body_time);
-  line.option("--idle-time", "MS", "between two requests, or while nothing moves",
-              s.limits.idle_time);
   line.option("--connections", "N", "at once; more wait", s.most_connections);
-  line.option("--grace", "SECONDS", "for the requests under way after SIGTERM", s.grace);
   line.check([&] {
     if (s.certificate.empty() != s.key.empty())
       throw std::invalid_argument("--certificate and --key go together");

@@ -10,6 +10,7 @@
 #include "common/back_ends.hpp"
 #include "common/command_line.hpp"
 #include "common/http_connection.hpp"
+#include "common/http_options.hpp"
 #include "common/http_relay.hpp"
 #include "common/serve.hpp"
 
@@ -24,14 +25,12 @@ using answer_parser = http::response_parser<http::buffer_body>;
 
 namespace {
 
-struct settings {
-  coir::endpoint listen = coir::endpoint::parse("127.0.0.1:8080");
+struct settings : examples::http_settings {
+  settings() { limits.body_bytes = 1024 * 1024 * 1024; }
   std::vector<coir::endpoint> servers;
-  std::string check_path = "/", log = "-";
-  examples::http_limits limits{.body_bytes = 1024 * 1024 * 1024};
+  std::string check_path = "/";
   examples::back_end_times times;
   unsigned tries = 3;
-  std::chrono::seconds grace{10};
 };
 
 struct proxy {
@@ -50,7 +49,7 @@ class exchange {
     repeatable_ = asked.is_done() && method != http::verb::post && method != http::verb::patch &&
                   method != http::verb::connect && method != http::verb::unknown;
     examples::remove_hop_by_hop(head_);
-    head_.erase(http::field::expect);  // the client is invited by us
+    head_.erase(http::field::expect);             // the client is invited by us
     if (head_.target().starts_with("http://")) {  // said to a proxy; the server wants the path
       const std::string whole(head_.target());
       const auto path = std::min(whole.find_first_of("/?#", 7), whole.size());
@@ -212,20 +211,12 @@ void serve(const settings& given) {
 int main(int argc, char** argv) {
   settings s;
   examples::command_line line("reverse_proxy", "shares HTTP requests among several servers.");
-  line.option("--listen", "ADDRESS:PORT", "where clients connect", s.listen);
+  s.add_to(line);
   line.needed("--backend", "ADDRESS:PORT", "one of the servers; to be repeated", s.servers);
   line.option("--check-path", "PATH", "what their health is asked for with (/)", s.check_path);
   line.option("--check-time", "MS", "from one check to the next (2000)", s.times.check);
   line.option("--connect-time", "MS", "for a connection to a server (2000)", s.times.connect);
   line.option("--answer-time", "MS", "for each part of an answer (30000)", s.times.answer);
   line.option("--tries", "N", "servers for a request that may be repeated (3)", s.tries);
-  line.option("--access-log", "FILE", "- (the default): standard output; none: no log", s.log);
-  line.option("--header-bytes", "N", "the longest head of a request", s.limits.header_bytes);
-  line.option("--body-bytes", "N", "the longest body of a request", s.limits.body_bytes);
-  line.option("--header-time", "MS", "for a head, from its first byte on", s.limits.header_time);
-  line.option("--body-time", "MS", "for a part of a body", s.limits.body_time);
-  line.option("--idle-time", "MS", "between two requests, or while nothing moves",
-              s.limits.idle_time);
-  line.option("--grace", "SECONDS", "for the requests under way after SIGTERM", s.grace);
   return line.run(argc, argv, [&] { serve(s); });
 }

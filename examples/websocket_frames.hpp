@@ -12,6 +12,8 @@
 #include <coir/coir.hpp>
 #include <coir/interop/asio.hpp>
 
+#include "common/throwing.hpp"
+
 namespace chat {
 
 // What a websocket is laid on: a reader and a writer may use it at once, because each frame, be it
@@ -42,17 +44,11 @@ class frames {
   }
   template <class Buffers>
   std::size_t read_some(const Buffers& into) {
-    boost::system::error_code error;
-    const std::size_t n = read_some(into, error);
-    if (error) throw boost::system::system_error(error);
-    return n;
+    return examples::throwing([&](auto& error) { return read_some(into, error); });
   }
   template <class Buffers>
   std::size_t write_some(const Buffers& from) {
-    boost::system::error_code error;
-    const std::size_t n = write_some(from, error);
-    if (error) throw boost::system::system_error(error);
-    return n;
+    return examples::throwing([&](auto& error) { return write_some(from, error); });
   }
 
   // The closing frame, with its reason; the reader may go on for a while, for the answer.

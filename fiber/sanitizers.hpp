@@ -7,20 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define COIR_FIBER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define COIR_FIBER_ASAN 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define COIR_FIBER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define COIR_FIBER_TSAN 1
-#endif
-#endif
+#include <coir/fiber/under_sanitizers.hpp>
 
 #if defined(COIR_FIBER_ASAN)
 #include <sanitizer/asan_interface.h>
@@ -47,7 +34,6 @@ struct bounds {
 };
 
 #if defined(COIR_FIBER_ASAN)
-inline constexpr bool address = true;
 inline void start_switch(void** fake_stack, const void* limit, std::size_t size) noexcept {
   __sanitizer_start_switch_fiber(fake_stack, limit, size);
 }
@@ -79,7 +65,6 @@ inline void leave_use(void* limit, std::size_t size) noexcept {
   forget_frames(limit, size);
 }
 #else
-inline constexpr bool address = false;
 inline void start_switch(void**, const void*, std::size_t) noexcept {}
 inline void read_for_leaks(const void*, std::size_t) noexcept {}
 inline void ignore_for_leaks(const void*, std::size_t) noexcept {}
@@ -90,7 +75,6 @@ inline void forget_frames(void*, std::size_t) noexcept {}
 #endif
 
 #if defined(COIR_FIBER_TSAN)
-inline constexpr bool thread = true;
 inline void* current_fiber() noexcept { return __tsan_get_current_fiber(); }
 inline void* create_fiber() noexcept { return __tsan_create_fiber(0); }
 inline void destroy_fiber(void* fiber) noexcept { __tsan_destroy_fiber(fiber); }
@@ -98,7 +82,6 @@ inline void destroy_fiber(void* fiber) noexcept { __tsan_destroy_fiber(fiber); }
 // in truth.
 inline void switch_fiber(void* fiber) noexcept { __tsan_switch_to_fiber(fiber, 0); }
 #else
-inline constexpr bool thread = false;
 inline void* current_fiber() noexcept { return nullptr; }
 inline void* create_fiber() noexcept { return nullptr; }
 inline void destroy_fiber(void*) noexcept {}

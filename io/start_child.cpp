@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <coir/fiber/under_sanitizers.hpp>
 #include <coir/sched/signals_blocked.hpp>
 
 #include "system_calls.hpp"
@@ -172,13 +173,6 @@ constexpr std::size_t stack_size = 64 * 1024;
 
 // ThreadSanitizer takes clone for fork and stumbles over the memory that is shared; the same
 // function by its other name it leaves alone.
-#if defined(__SANITIZE_THREAD__)
-constexpr bool under_thread_sanitizer = true;
-#elif defined(__has_feature)
-constexpr bool under_thread_sanitizer = __has_feature(thread_sanitizer);
-#else
-constexpr bool under_thread_sanitizer = false;
-#endif
 extern "C" [[gnu::weak]] int __clone(int (*)(void*), void*, int, void*, ...);
 using clone_function = int (*)(int (*)(void*), void*, int, void*, ...);
 
@@ -214,7 +208,7 @@ child_plan::child_plan(const std::vector<std::string>& argv, const process_optio
   started_child made;
   {
     const sched::signals_blocked until_it_runs;
-    const clone_function clone_it = under_thread_sanitizer ? &__clone : &::clone;
+    const clone_function clone_it = fiber::sanitizers::thread ? &__clone : &::clone;
     made.pid = clone_it(&child_main, stack.get() + stack_size,
                         CLONE_VM | CLONE_VFORK | with_pidfd | SIGCHLD, &plan, &made.pidfd);
     if (made.pid < 0) made.pid = -errno;

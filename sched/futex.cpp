@@ -8,16 +8,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <coir/fiber/under_sanitizers.hpp>
+
 namespace coir::sched {
 namespace {
-
-#if defined(__SANITIZE_THREAD__)
-constexpr bool under_thread_sanitizer = true;
-#elif defined(__has_feature)
-constexpr bool under_thread_sanitizer = __has_feature(thread_sanitizer);
-#else
-constexpr bool under_thread_sanitizer = false;
-#endif
 
 // ThreadSanitizer keeps a signal back until its thread calls a function of the C library that it
 // watches, and a thread that waits here calls none: a service would not hear SIGTERM.
@@ -47,7 +41,7 @@ futex_result wait_until(std::atomic<std::uint32_t>& word, std::uint32_t value,
 
 futex_result futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value,
                         clock::time_point deadline) noexcept {
-  if constexpr (!under_thread_sanitizer) return wait_until(word, value, deadline);
+  if constexpr (!fiber::sanitizers::thread) return wait_until(word, value, deadline);
   for (;;) {
     const clock::time_point slice = take_signals(deadline);
     const futex_result r = wait_until(word, value, slice);

@@ -18,6 +18,7 @@
 
 #include "http_reply.hpp"
 #include "http_service.hpp"
+#include "throwing.hpp"
 
 namespace examples {
 
@@ -156,10 +157,7 @@ class http_connection final : http_service::guest {
     }
     template <class Buffers>
     std::size_t read_some(const Buffers& into) {
-      boost::system::error_code error;
-      const std::size_t n = read_some(into, error);
-      if (error) throw boost::system::system_error(error);
-      return n;
+      return throwing([&](auto& error) { return read_some(into, error); });
     }
     void disarm() {
       if (armed) c.read_until(coir::clock::time_point::max());

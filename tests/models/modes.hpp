@@ -10,19 +10,11 @@
 #include <initializer_list>
 #include <string>
 
+#include <coir/fiber/under_sanitizers.hpp>
+
 namespace coir::explorer {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
-#else
-constexpr bool sanitized = false;
-#endif
+constexpr bool sanitized = fiber::sanitizers::address || fiber::sanitizers::thread;
 
 struct mode {
   light_fence_is light;

@@ -68,28 +68,37 @@ TEST(memory_elsewhere, threads_that_spawn_and_reschedule) {
   }
 }
 
+// A fiber of a fresh runtime that waits in a timeout, which others may move.
+struct timed_wait {
+  explicit timed_wait(clock::duration d)
+      : fiber(runtime->spawn([this, d] {
+          with_timeout(d, [&](timeout_scope& s) {
+            open = &s;
+            event().wait();
+          });
+        })) {
+    EXPECT_TRUE(eventually([&] { return fiber.state() == task_state::parked || fiber.done(); }));
+  }
+  std::unique_ptr<coir::runtime> runtime = make_runtime(2);
+  std::atomic<timeout_scope*> open{nullptr};
+  task<void> fiber;
+};
+
 TEST(memory_elsewhere, a_timeout_that_a_thread_cannot_move_stays_where_it_was) {
   static context_var<int> variable(1);
   const auto here = variable.scoped(2);
   for (int k = 0;; ++k) {
-    auto r = make_runtime(2);
-    std::atomic<timeout_scope*> open{nullptr};
-    auto t = r->spawn([&] {
-      with_timeout(1h, [&](timeout_scope& s) {
-        open = &s;
-        event().wait();
-      });
-    });
-    EXPECT_TRUE(eventually([&] { return t.state() == task_state::parked; }));
-    const auto before = open.load()->deadline();
-    const outcome how = run_refusing(k, [&] { open.load()->reschedule(clock::now()); });
+    timed_wait waits(1h);
+    timeout_scope& scope = *waits.open.load();
+    const auto before = scope.deadline();
+    const outcome how = run_refusing(k, [&] { scope.reschedule(clock::now()); });
     EXPECT_EQ(how.threw, how.refused);
     if (how.refused) {
-      EXPECT_EQ(open.load()->deadline(), before);
-      EXPECT_FALSE(t.done());
+      EXPECT_EQ(scope.deadline(), before);
+      EXPECT_FALSE(waits.fiber.done());
       continue;
     }
-    EXPECT_TRUE(throws<timed_out>([&] { t.get(); }));
+    EXPECT_TRUE(throws<timed_out>([&] { waits.fiber.get(); }));
     EXPECT_GT(k, 0);
     break;
   }
@@ -99,22 +108,14 @@ TEST(memory_elsewhere, a_timeout_that_a_thread_cannot_move_strikes_when_it_was_t
   static context_var<int> variable(1);
   const auto here = variable.scoped(2);
   for (int k = 0;; ++k) {
-    auto r = make_runtime(2);
-    std::atomic<timeout_scope*> open{nullptr};
-    auto t = r->spawn([&] {
-      with_timeout(300ms, [&](timeout_scope& s) {
-        open = &s;
-        event().wait();
-      });
-    });
-    EXPECT_TRUE(eventually([&] { return t.state() == task_state::parked || t.done(); }));
+    timed_wait waits(300ms);
     const outcome how = run_refusing(k, [&] {
       try {
-        open.load()->reschedule(clock::now() + 10ms);
+        waits.open.load()->reschedule(clock::now() + 10ms);
       } catch (const std::logic_error&) {}  // it has expired: this machine is slow
     });
-    ASSERT_TRUE(t.wait_for(20s)) << "k " << k;
-    EXPECT_TRUE(throws<timed_out>([&] { t.get(); }));
+    ASSERT_TRUE(waits.fiber.wait_for(20s)) << "k " << k;
+    EXPECT_TRUE(throws<timed_out>([&] { waits.fiber.get(); }));
     if (!how.refused) break;
   }
 }

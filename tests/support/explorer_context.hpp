@@ -11,24 +11,12 @@
 #include <cstddef>
 #include <memory>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define COIR_EXPLORER_ASAN 1
-#endif
-#if __has_feature(thread_sanitizer)
-#define COIR_EXPLORER_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define COIR_EXPLORER_ASAN 1
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define COIR_EXPLORER_TSAN 1
-#endif
-#ifdef COIR_EXPLORER_ASAN
+#include <coir/fiber/under_sanitizers.hpp>
+
+#ifdef COIR_FIBER_ASAN
 #include <sanitizer/common_interface_defs.h>
 #endif
-#ifdef COIR_EXPLORER_TSAN
+#ifdef COIR_FIBER_TSAN
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -37,7 +25,7 @@ namespace coir::explorer {
 class context {
  public:
   context() {  // the context of the caller itself, left by its first switch
-#ifdef COIR_EXPLORER_TSAN
+#ifdef COIR_FIBER_TSAN
     tsan_ = __tsan_get_current_fiber();
 #endif
   }
@@ -47,16 +35,16 @@ class context {
     machine_.uc_stack.ss_size = stack_size;
     machine_.uc_link = nullptr;
     makecontext(&machine_, function, 0);
-#ifdef COIR_EXPLORER_ASAN
+#ifdef COIR_FIBER_ASAN
     bottom_ = stack_.get();
     size_ = stack_size;
 #endif
-#ifdef COIR_EXPLORER_TSAN
+#ifdef COIR_FIBER_TSAN
     tsan_ = __tsan_create_fiber(0);
 #endif
   }
   ~context() {
-#ifdef COIR_EXPLORER_TSAN
+#ifdef COIR_FIBER_TSAN
     if (stack_) __tsan_destroy_fiber(tsan_);
 #endif
   }
@@ -64,12 +52,12 @@ class context {
   context& operator=(const context&) = delete;
 
   void switch_to(context& next) {
-#if defined(COIR_EXPLORER_ASAN)
+#if defined(COIR_FIBER_ASAN)
     __sanitizer_start_switch_fiber(&fake_stack_, next.bottom_, next.size_);
     came_from = this;
     swapcontext(&machine_, &next.machine_);
     arrived(fake_stack_);
-#elif defined(COIR_EXPLORER_TSAN)
+#elif defined(COIR_FIBER_TSAN)
     __tsan_switch_to_fiber(next.tsan_, 0);
     swapcontext(&machine_, &next.machine_);
 #else
@@ -82,7 +70,7 @@ class context {
 
   // The first call of a context's function.
   static void entered() {
-#ifdef COIR_EXPLORER_ASAN
+#ifdef COIR_FIBER_ASAN
     arrived(nullptr);
 #endif
   }
@@ -90,7 +78,7 @@ class context {
  private:
   static constexpr std::size_t stack_size = 128 * 1024;
 
-#ifdef COIR_EXPLORER_ASAN
+#ifdef COIR_FIBER_ASAN
   static void arrived(void* fake_stack) {
     __sanitizer_finish_switch_fiber(fake_stack, &came_from->bottom_, &came_from->size_);
   }
@@ -99,7 +87,7 @@ class context {
   const void* bottom_ = nullptr;
   std::size_t size_ = 0;
 #endif
-#ifdef COIR_EXPLORER_TSAN
+#ifdef COIR_FIBER_TSAN
   void* tsan_ = nullptr;
 #endif
   std::unique_ptr<std::byte[]> stack_;

@@ -247,5 +247,26 @@ TEST(socket_activation, finds_what_is_wrong) {
   EXPECT_EXIT(finds_what_is_wrong(), ::testing::ExitedWithCode(0), "");
 }
 
+TEST(plain_thread, may_not_do_io) {
+  std::error_code error;
+  char buffer[8];
+  tcp_stream none;
+  EXPECT_EQ(none.read_some(buffer, error), 0U);
+  EXPECT_EQ(error, std::errc::operation_not_permitted);
+  EXPECT_EQ(error_of([] { tcp_listener::bind(any_port); }), std::errc::operation_not_permitted);
+  EXPECT_EQ(error_of([] { tcp_stream::connect(any_port); }), std::errc::operation_not_permitted);
+  EXPECT_EQ(error_of([] { wait_readable(0); }), std::errc::operation_not_permitted);
+}
+
+TEST(plain_thread, is_told_what_to_do) {
+  try {
+    tcp_stream::connect(any_port);
+    FAIL() << "connected";
+  } catch (const std::system_error& e) {
+    EXPECT_NE(std::string(e.what()).find("call it inside coir::run"), std::string::npos)
+        << e.what();
+  }
+}
+
 }  // namespace
 }  // namespace coir::testing

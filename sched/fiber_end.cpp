@@ -34,7 +34,7 @@ void take_joiners_locked(fiber_record& f, ready_list& joiners,
 }
 
 end_callback* take_callbacks_locked(fiber_record& f) noexcept {
-  fiber_extras* e = f.extras.load(std::memory_order_relaxed);
+  fiber_extras* e = f.extras.load(std::memory_order_acquire);
   return e != nullptr ? std::exchange(e->callbacks, nullptr) : nullptr;
 }
 

@@ -103,7 +103,7 @@ void on_a_fiber(runtime_core& core, fiber_record& f, F what) noexcept {
 void set_alarm_here(fiber_record& of) {
   auto& here = static_cast<worker&>(current_host());
   here.make_room_for_deadline();
-  fiber_extras& e = *of.extras.load(std::memory_order_relaxed);
+  fiber_extras& e = *of.extras.load(std::memory_order_acquire);
   e.lock.lock();
   set_alarm_locked(e, &here);
   e.lock.unlock();
@@ -124,7 +124,7 @@ bool has_room(worker& by) noexcept {
 void strike(alarm& a, worker& by) noexcept {
   auto& mine = static_cast<fiber_extras::timeout_alarm&>(a);
   fiber_record& f = mine.of;
-  fiber_extras& e = *f.extras.load(std::memory_order_relaxed);
+  fiber_extras& e = *f.extras.load(std::memory_order_acquire);
   const clock::time_point now = clock::now();
   if (!has_room(by)) return by.core.late_alarms.add(a);
   e.lock.lock();
@@ -189,7 +189,7 @@ void open_scope(scope& s, scope_kind kind, clock::time_point deadline, const cha
 
 void close_scope(scope& s) noexcept {
   fiber_record& f = *s.of;
-  fiber_extras& e = *f.extras.load(std::memory_order_relaxed);
+  fiber_extras& e = *f.extras.load(std::memory_order_acquire);
   --f.scopes;
   e.lock.lock();
   e.innermost = s.outer;
@@ -199,7 +199,7 @@ void close_scope(scope& s) noexcept {
 
 void request_of(scope& s) noexcept {
   fiber_record& f = *s.of;
-  fiber_extras& e = *f.extras.load(std::memory_order_relaxed);
+  fiber_extras& e = *f.extras.load(std::memory_order_acquire);
   e.lock.lock();
   s.pending = true;
   publish_requests_locked(f, e);
@@ -213,7 +213,7 @@ void request_of(scope& s) noexcept {
 
 void set_deadline(scope& s, clock::time_point deadline) {
   fiber_record& f = *s.of;
-  fiber_extras& e = *f.extras.load(std::memory_order_relaxed);
+  fiber_extras& e = *f.extras.load(std::memory_order_acquire);
   worker* w = worker_here();
   if (w != nullptr) w->make_room_for_deadline();
   e.lock.lock();
@@ -243,7 +243,7 @@ void set_deadline(scope& s, clock::time_point deadline) {
 }
 
 clock::time_point deadline_of(const scope& s) noexcept {
-  fiber_extras& e = *s.of->extras.load(std::memory_order_relaxed);
+  fiber_extras& e = *s.of->extras.load(std::memory_order_acquire);
   e.lock.lock();
   const clock::time_point t = s.deadline;
   e.lock.unlock();
@@ -251,7 +251,7 @@ clock::time_point deadline_of(const scope& s) noexcept {
 }
 
 bool has_expired(const scope& s) noexcept {
-  fiber_extras& e = *s.of->extras.load(std::memory_order_relaxed);
+  fiber_extras& e = *s.of->extras.load(std::memory_order_acquire);
   e.lock.lock();
   const bool yes = s.expired || s.deadline <= clock::now();
   e.lock.unlock();
@@ -267,7 +267,7 @@ void forget_timeouts(fiber_record& f) noexcept {
 }
 
 void expire_timeouts(fiber_record& f, clock::time_point now) noexcept {
-  fiber_extras& e = *f.extras.load(std::memory_order_relaxed);
+  fiber_extras& e = *f.extras.load(std::memory_order_acquire);
   if (e.timeouts.due.load(std::memory_order_relaxed) > now.time_since_epoch().count()) return;
   e.lock.lock();
   const bool any = expire_locked(e, now);

@@ -41,7 +41,7 @@ worker* this_worker() noexcept {
   f.state.store(task_state::ready, std::memory_order_relaxed);
   f.ending.store(task_ending::none, std::memory_order_relaxed);
   f.error_seen.store(false, std::memory_order_relaxed);
-  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed)) [[unlikely]]
+  if (fiber_extras* e = f.extras.load(std::memory_order_acquire)) [[unlikely]]
     e->clear();
   f.references.store(2, std::memory_order_release);  // from now on cancel_all may take one more
   return f;
@@ -53,7 +53,7 @@ context_node* starts_with(const worker* w) noexcept {
     return context_here();
   const fiber_record* const starter = w->current();  // null: the loop
   const fiber_extras* const e =
-      starter != nullptr ? starter->extras.load(std::memory_order_relaxed) : nullptr;
+      starter != nullptr ? starter->extras.load(std::memory_order_acquire) : nullptr;
   return e != nullptr ? e->storage.context : nullptr;
 }
 

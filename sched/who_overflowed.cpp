@@ -19,7 +19,7 @@ bool who_overflowed(fiber::overflow_report& report) noexcept {
   auto& f = static_cast<fiber_record&>(*here->running);
   report.running = f.context.on;
   report.id = f.id().value();
-  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed);
+  if (fiber_extras* e = f.extras.load(std::memory_order_acquire);
       e != nullptr && e->lock.try_lock()) {
     e->name.copy(report.name, sizeof report.name - 1);
     e->lock.unlock();

@@ -188,7 +188,7 @@ waiter* worker::take_stack_back(void* on, void* left) noexcept {
 void worker::end_current(fiber_record& f) noexcept {
   fiber::stack* const stack = f.context.on;
   f.shields = 1;  // a request that came too late does not strike where its result is destroyed
-  if (fiber_extras* e = f.extras.load(std::memory_order_relaxed)) [[unlikely]] {
+  if (fiber_extras* e = f.extras.load(std::memory_order_acquire)) [[unlikely]] {
     e->storage.clear();
     forget_timeouts(f);
   }

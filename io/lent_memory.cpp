@@ -37,10 +37,10 @@ void lent_memory::lend() noexcept {
   d.lock.unlock();
 }
 
-sched::waiter* lent_memory::give_back(bool copied) noexcept {
+sched::waiter* lent_memory::give_back(fate how) noexcept {
   descriptor& d = *call_.target();
   direction& side = *call_.side();
-  d.zero_copy.note(copied);
+  if (how != fate::not_sent) d.zero_copy.note(how == fate::copied);
   d.lock.lock();
   sched::waiter* w = --lent_ == 0 ? side.waiting.claim_first() : nullptr;
   d.lock.unlock();  // the call may be gone; descriptors are never freed

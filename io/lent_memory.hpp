@@ -25,9 +25,10 @@ class lent_memory {
 
   // --- the ring that sends, on its owner's thread
   void lend() noexcept;  // a part has been taken, and a notification will follow
-  // The notification; `copied`: the kernel has made a copy after all. The waiter that it has
-  // claimed, or null. The last touch.
-  sched::waiter* give_back(bool copied) noexcept;
+  // The notification: what became of the part. The waiter that it has claimed, or null. The last
+  // touch.
+  enum class fate : std::uint8_t { not_sent, sent, copied };
+  sched::waiter* give_back(fate) noexcept;
 
   // --- the call
   // Waits for the notifications, as the call waits for everything. If it has to end first, says so

@@ -155,13 +155,15 @@ void uring_reactor::complete_further(target found, const io_uring_cqe& done,
   if (found.what == kind::lending)
     return complete_lending(*static_cast<lending_operation*>(found.is), done, ready);
   in_flight_.erase(done.user_data);
-  // Of a send that failed the kernel says that it was copied.
-  const bool copied =
-      found.what == kind::lent && (static_cast<std::uint32_t>(done.res) & was_copied) != 0;
-  if (found.what == kind::lent) add_one(zero_copy_sends_);
-  if (copied) add_one(zero_copy_copied_);
-  // The last touch of the memory's account, if nothing more is lent.
-  if (sched::waiter* w = static_cast<lent_memory*>(found.is)->give_back(copied); w != nullptr)
+  using fate = lent_memory::fate;
+  fate how = fate::not_sent;  // of which the kernel says that it was copied
+  if (found.what == kind::lent) {
+    const bool copied = (static_cast<std::uint32_t>(done.res) & was_copied) != 0;
+    how = copied ? fate::copied : fate::sent;
+    add_one(zero_copy_sends_);
+    if (copied) add_one(zero_copy_copied_);
+  }
+  if (sched::waiter* w = static_cast<lent_memory*>(found.is)->give_back(how); w != nullptr)
     make_ready(*w, ready);
 }
 

@@ -9,6 +9,7 @@
 #include "fault_kernels.hpp"
 #include "fault_shim.hpp"
 #include "moving.hpp"
+#include "zero_copy_fixture.hpp"
 
 namespace coir::testing {
 namespace {
@@ -164,6 +165,23 @@ TEST_P(fault_test, a_zero_copy_send_that_is_refused_is_a_plain_one) {
       EXPECT_EQ(m.zero_copy_sends, error == EOPNOTSUPP ? 0U : 2U);
     });
   }
+}
+
+// Its result is there before the cancellation, which therefore finds nothing: once is enough.
+TEST_P(fault_test, what_only_waits_for_its_notification_is_not_cancelled_again_and_again) {
+  on_fiber([&] {
+    for (int i = 0; i < 10; ++i) {
+      auto [a, b] = stalling_pair();
+      a.set_zero_copy(1, 5ms);
+      const std::string text = pattern(taken_at_once);
+      faults::forget();
+      auto writing = spawn(here_only, [&, &a = a] { a.write(text); });
+      while (writing.state() != task_state::parked && !writing.done()) this_fiber::yield();
+      writing.cancel();
+      writing.wait();
+      EXPECT_LE(faults::counted()["uring:cancel"], 3U);
+    }
+  });
 }
 
 // A fiber whose calls never have to wait lets others run all the same.

@@ -54,6 +54,25 @@ TEST_P(tls_test, both_directions_at_once_in_random_pieces_arrive_exactly) {
   });
 }
 
+TEST_P(tls_test, records_may_go_out_without_a_copy) {
+  on_fiber([] {
+    const auto lending = [](tcp_stream s) {
+      s.set_zero_copy(1);
+      return s;
+    };
+    auto ends = tls_over(lending, client_context(), server_context());
+    const std::string sent = pattern(300'000);
+    auto writer = spawn([&] {
+      std::string text = sent;
+      ends.client.write(text);
+      std::fill(text.begin(), text.end(), '!');
+      ends.client.shutdown_write();
+    });
+    EXPECT_TRUE(read_all(ends.server) == sent);
+    writer.get();
+  });
+}
+
 TEST_P(tls_test, reader_and_writer_meet_while_keys_are_changed) {
   on_fiber([] {
     tls_context client = client_context(), server = server_context();

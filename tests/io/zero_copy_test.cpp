@@ -32,7 +32,7 @@ TEST_P(zero_copy_test, a_write_returns_when_its_memory_is_the_callers_again) {
 
 TEST_P(zero_copy_test, bytes_arrive_whole_at_a_slow_reader_though_the_memory_is_used_again) {
   on_fiber([] {
-    auto [a, b] = stalling_pair(256 * 1024);
+    auto [a, b] = stalling_pair(400 * 1024);
     const std::size_t sizes[] = {1, 4095, 4096, 70'001, mib, mib + 1, 3 * mib + 77};
     auto writing = spawn([&, &a = a] {
       std::string text;
@@ -122,7 +122,7 @@ TEST_P(zero_copy_test, writes_below_the_size_are_plain) {
   });
 }
 
-TEST_P(zero_copy_test, writers_and_copies_profit) {
+TEST_P(zero_copy_test, writers_and_copies_send_without_a_copy) {
   on_fiber([] {
     auto [a, b] = tcp_pair();
     auto [c, d] = tcp_pair();
@@ -223,18 +223,18 @@ TEST(zero_copy_limits, without_lockable_memory_a_write_is_a_plain_one) {
 // Notifications come to the ring that has sent, wherever the fiber is by then.
 TEST_P(zero_copy_test, a_writer_that_moves_hears_of_all_of_its_parts) {
   on_fiber([] {
-    constexpr int pairs = 12;
+    constexpr int pairs = 6;
     std::vector<task<void>> all;
     for (int p = 0; p < pairs; ++p)
       all.push_back(spawn([p] {
-        auto [a, b] = p % 2 == 0 ? tcp_pair() : stalling_pair(256 * 1024);
+        auto [a, b] = stalling_pair(400 * 1024);
         auto reading = spawn([&b = b, p] {
-          for (std::size_t i = 0; i < 4; ++i) {
+          for (std::size_t i = 0; i < 2; ++i) {
             const std::string wanted = pattern(mib + 1000 * i, i + static_cast<std::size_t>(p));
             if (read(b, wanted.size()) != wanted) ADD_FAILURE() << "pair " << p;
           }
         });
-        for (std::size_t i = 0; i < 4; ++i) {
+        for (std::size_t i = 0; i < 2; ++i) {
           std::string text = pattern(mib + 1000 * i, i + static_cast<std::size_t>(p));
           a.set_zero_copy(1);
           a.write(text);

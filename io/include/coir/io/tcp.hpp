@@ -47,14 +47,14 @@ class tcp_stream : public socket_stream {
 
   // Writes of at least so many bytes go out from the caller's memory, without a copy into the
   // socket's (io_uring, Linux 6.1); SIZE_MAX, the default: none. Such a write returns when the
-  // peer's system has acknowledged all of it, a round trip later than another, because until then
-  // the kernel reads the memory. So one that is cancelled, closed or past its deadline goes on
-  // waiting for that, `patience` at most; then the connection is reset, and the write fails.
-  // Pays for large writes on fast network cards. Loopback, and cards that cannot gather, copy all
-  // the same: after 8 sends of which the kernel says so the stream writes plainly again. What the
-  // kernel refuses (epoll has none; pages beyond RLIMIT_MEMLOCK) is written plainly, too.
-  // runtime_metrics::zero_copy_sends and its neighbours count. Any fiber, any thread; from the next
-  // write on.
+  // peer's system has acknowledged all of it, because until then the kernel reads the memory: a
+  // round trip later than another, which matters the less the larger the write is. So one that is
+  // cancelled, closed or past its deadline goes on waiting for that, `patience` at most; then the
+  // connection is reset, and the write fails. Pays on fast network cards. Loopback, and cards that
+  // cannot gather, copy all the same: after 8 sends of which the kernel says so the stream writes
+  // plainly again. What the kernel refuses (epoll has none; pages beyond RLIMIT_MEMLOCK) is written
+  // plainly, too. runtime_metrics::zero_copy_sends and its neighbours count. Any fiber, any thread;
+  // from the next write on.
   void set_zero_copy(std::size_t from,
                      std::chrono::milliseconds patience = std::chrono::seconds(1)) noexcept;
 };

@@ -45,11 +45,14 @@ handle adopt(handle_type fd) {
   return handle(fd);
 }
 
+const char* remedy_for(const std::error_code& error) noexcept {
+  const bool refused = error == std::make_error_code(std::errc::operation_not_permitted);
+  return refused && !sched::on_fiber()
+             ? " on a plain thread: I/O needs a fiber, so call it inside coir::run"
+             : "";
+}
 void throw_error(const std::error_code& error, const std::string& what) {
-  if (error == std::make_error_code(std::errc::operation_not_permitted) && !sched::on_fiber())
-    throw std::system_error(
-        error, what + " on a plain thread: I/O needs a fiber, so call it inside coir::run");
-  throw std::system_error(error, what);
+  throw std::system_error(error, what + remedy_for(error));
 }
 
 }  // namespace coir::io

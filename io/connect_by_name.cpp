@@ -47,7 +47,7 @@ tcp_stream tcp_stream::connect(std::string_view host, std::string_view service) 
   std::error_code error;
   tcp_stream s = connect_to(host, service, failed, error);
   if (error) {
-    const std::string what = describe(host, service, failed);
+    const std::string what = describe(host, service, failed) + io::remedy_for(error);
     throw connect_error(error, what, std::move(failed));
   }
   return s;

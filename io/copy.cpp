@@ -8,6 +8,8 @@
 #include <coir/io/socket_stream.hpp>
 #include <coir/sched/task_group.hpp>
 
+#include "with_fibers.hpp"
+
 namespace coir::io {
 namespace {
 
@@ -35,6 +37,20 @@ void copy_and_end(stream_view from, stream_view to, std::error_code& error) {
   if (error == std::errc::not_connected) error.clear();
 }
 
+void copy_at_once(stream_view a, stream_view b) {
+  std::atomic<bool> failed{false};
+  // Of two that fail together, the first says why: the second has no news.
+  const auto one_way = [&failed](stream_view from, stream_view to) {
+    std::error_code error;
+    copy_and_end(from, to, error);
+    if (error && !failed.exchange(true)) throw_error(error, "coir: copy_both_ways");
+  };
+  with_group([&](task_group& g) {
+    g.spawn({.name = "copy_both_ways"}, one_way, a, b);
+    one_way(b, a);
+  });
+}
+
 }  // namespace
 
 std::size_t copy(stream_view from, stream_view to, std::error_code& error) {
@@ -56,17 +72,7 @@ std::size_t copy(stream_view from, stream_view to) {
 }
 
 void copy_both_ways(stream_view a, stream_view b) {
-  std::atomic<bool> failed{false};
-  // Of two that fail together, the first says why: the second has no news.
-  const auto one_way = [&failed](stream_view from, stream_view to) {
-    std::error_code error;
-    copy_and_end(from, to, error);
-    if (error && !failed.exchange(true)) throw_error(error, "coir: copy_both_ways");
-  };
-  with_group([&](task_group& g) {
-    g.spawn({.name = "copy_both_ways"}, one_way, a, b);
-    one_way(b, a);
-  });
+  with_fibers([&] { copy_at_once(a, b); });
 }
 void copy_both_ways(stream_view a, stream_view b, std::error_code& error) {
   error.clear();

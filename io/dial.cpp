@@ -9,6 +9,8 @@
 #include <coir/sched/task.hpp>
 #include <coir/sched/wait.hpp>
 
+#include "with_fibers.hpp"
+
 namespace coir::io {
 namespace {
 
@@ -52,24 +54,9 @@ bool lacks_a_route(const std::error_code& e) noexcept {
          e == std::errc::address_family_not_supported;
 }
 
-}  // namespace
-
-std::vector<endpoint> interleaved(const std::vector<endpoint>& all) {
-  std::vector<endpoint> first, second, mixed;
-  for (const endpoint& e : all) (e.kind() == all.front().kind() ? first : second).push_back(e);
-  for (std::size_t i = 0; mixed.size() != all.size(); ++i) {
-    if (i < first.size()) mixed.push_back(first[i]);
-    if (i < second.size()) mixed.push_back(second[i]);
-  }
-  return mixed;
-}
-
-handle dial(const std::vector<endpoint>& to, clock::duration delay,
-            std::vector<connect_attempt>& failed) {
-  failed.clear();
-  for (const endpoint& e : to) failed.push_back({e, {}});
-  if (to.size() == 1) return connect(to[0], transport::tcp, failed[0].error);
-
+// The first to answer, or a closed handle if none does.
+handle first_to_answer(const std::vector<endpoint>& to, clock::duration delay,
+                       std::vector<connect_attempt>& failed) {
   attempts under_way;
   std::size_t next = 0;
   clock::time_point start_next = clock::now();
@@ -90,6 +77,26 @@ handle dial(const std::vector<endpoint>& to, clock::duration delay,
       start_next = clock::now();  // no need to wait any longer
     }
   }
+}
+
+}  // namespace
+
+std::vector<endpoint> interleaved(const std::vector<endpoint>& all) {
+  std::vector<endpoint> first, second, mixed;
+  for (const endpoint& e : all) (e.kind() == all.front().kind() ? first : second).push_back(e);
+  for (std::size_t i = 0; mixed.size() != all.size(); ++i) {
+    if (i < first.size()) mixed.push_back(first[i]);
+    if (i < second.size()) mixed.push_back(second[i]);
+  }
+  return mixed;
+}
+
+handle dial(const std::vector<endpoint>& to, clock::duration delay,
+            std::vector<connect_attempt>& failed) {
+  failed.clear();
+  for (const endpoint& e : to) failed.push_back({e, {}});
+  if (to.size() == 1) return connect(to[0], transport::tcp, failed[0].error);
+  return with_fibers([&] { return first_to_answer(to, delay, failed); });
 }
 
 std::error_code most_telling(const std::vector<connect_attempt>& failed) noexcept {

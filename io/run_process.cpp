@@ -1,6 +1,8 @@
 #include <coir/io/process.hpp>
 #include <coir/sched/task_group.hpp>
 
+#include "with_fibers.hpp"
+
 namespace coir {
 namespace {
 
@@ -47,7 +49,7 @@ run_result run_process(const std::vector<std::string>& argv, std::string_view in
   process child = process::spawn(argv, captured(std::move(o), input), error);
   if (error) return {};
   try {
-    return exchange_with(child, input);
+    return io::with_fibers([&] { return exchange_with(child, input); });
   } catch (const std::system_error& e) {
     error = e.code();
     return {};
@@ -56,7 +58,7 @@ run_result run_process(const std::vector<std::string>& argv, std::string_view in
 run_result run_process(const std::vector<std::string>& argv, std::string_view input,
                        process_options o) {
   process child = process::spawn(argv, captured(std::move(o), input));
-  return exchange_with(child, input);
+  return io::with_fibers([&] { return exchange_with(child, input); });
 }
 
 }  // namespace coir

@@ -169,8 +169,9 @@ void open_scope(scope& s, scope_kind kind, clock::time_point deadline, const cha
   worker* w = worker_here();
   fiber_record* f = w != nullptr ? w->current() : nullptr;
   if (f == nullptr)
-    throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
-                            std::string("coir: ") + call + " was called on a plain thread");
+    throw std::system_error(
+        std::make_error_code(std::errc::operation_not_permitted),
+        std::string("coir: ") + call + " was called on a plain thread: call it inside coir::run");
   fiber_extras& e = extras_of(*f);
   const bool timeout = kind == scope_kind::timeout;
   if (timeout) w->make_room_for_deadline();

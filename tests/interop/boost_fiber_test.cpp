@@ -11,6 +11,8 @@
 #include <coir/coir.hpp>
 #include <coir/interop/boost_fiber.hpp>
 
+#include "io/dial.hpp"
+
 namespace fibers = boost::fibers;
 using namespace std::chrono_literals;
 
@@ -295,6 +297,44 @@ TEST_P(BoostFiberTest, pipes_files_and_children_work_on_its_fibers) {
     p.stdin_().close();
     EXPECT_TRUE(p.wait().success());
     auto killed = coir::process::spawn({"sleep", "1000"});
+  });
+}
+
+// They run fibers of ours inside.
+TEST_P(BoostFiberTest, calls_that_do_several_things_at_once_work_on_its_fibers) {
+  with_guests(GetParam(), [] {
+    const std::string much(1 << 20, 'm');
+    const auto r = coir::run_process({"sh", "-c", "cat; echo it >&2"}, much);
+    EXPECT_TRUE(r.status.success());
+    EXPECT_EQ(r.out, much);
+    EXPECT_EQ(r.err, "it\n");
+
+    auto [a, b] = coir::unix_stream::pair();
+    auto [c, d] = coir::unix_stream::pair();
+    bool others_ran = false;
+    fibers::fiber proxy([&b = b, &c = c] { coir::copy_both_ways(b, c); });
+    fibers::fiber client([&, &a = a] {
+      others_ran = true;
+      a.write("question");
+      a.shutdown_write();
+      EXPECT_EQ(coir::reader(a).read_all(), "answer");
+    });
+    EXPECT_EQ(coir::reader(d).read_all(), "question");
+    EXPECT_TRUE(others_ran);
+    d.write("answer");
+    d.shutdown_write();
+    client.join();
+    proxy.join();
+
+    coir::tcp_listener listener = coir::tcp_listener::bind(coir::endpoint::parse("127.0.0.1:0"));
+    std::vector<coir::connect_attempt> failed;
+    const std::vector<coir::endpoint> to{coir::endpoint::parse("127.0.0.2:1"), listener.local()};
+    coir::tcp_stream s(coir::io::dial(to, 1ms, failed));  // as for a name of two addresses
+    EXPECT_TRUE(s.is_open());
+    EXPECT_EQ(failed.at(0).error, std::errc::connection_refused);
+    s.write("x");
+    char text[1];
+    EXPECT_EQ(listener.accept().read_some(text), 1U);
   });
 }
 

@@ -259,13 +259,24 @@ TEST(plain_thread, may_not_do_io) {
 }
 
 TEST(plain_thread, is_told_what_to_do) {
-  try {
-    tcp_stream::connect(any_port);
-    FAIL() << "connected";
-  } catch (const std::system_error& e) {
-    EXPECT_NE(std::string(e.what()).find("call it inside coir::run"), std::string::npos)
-        << e.what();
-  }
+  const auto told = [](auto&& call) {
+    try {
+      call();
+      ADD_FAILURE() << "it was done";
+    } catch (const std::system_error& e) {
+      EXPECT_EQ(e.code(), std::errc::operation_not_permitted);
+      EXPECT_NE(std::string(e.what()).find("coir::run"), std::string::npos) << e.what();
+    }
+  };
+  told([] { tcp_stream::connect(any_port); });
+  told([] { tcp_stream::connect("localhost", "80"); });
+  told([] { resolve("localhost", "80"); });
+  told([] { run_process({"true"}); });
+  told([] { offload([] {}); });
+  told([] { with_timeout(1s, [] {}); });
+  told([] { with_group([](task_group&) {}); });
+  told([] { gather([] {}, [] {}); });
+  told([] { call_later(1s, [] {}); });
 }
 
 }  // namespace

@@ -3,9 +3,10 @@
 //   boost::fibers::use_scheduling_algorithm<coir::boost_fiber_algorithm>();
 //
 // the fibers of this thread may call every I/O function of coir, which parks them, and share locks,
-// channels and events with coir's own fibers and with plain threads. Boost.Fiber's own channels,
-// futures, barriers and timed waits go on as before. For programs that have Boost.Fiber 1.74 or
-// newer; the library itself needs none of it.
+// channels and events with coir's own fibers and with plain threads. What starts fibers of coir
+// (spawn, task_group, server::serve) wants a runtime. Boost.Fiber's own channels, futures, barriers
+// and timed waits go on as before. For programs that have Boost.Fiber 1.74 or newer; the library
+// itself needs none of it.
 #pragma once
 #include <cstddef>
 #include <memory>

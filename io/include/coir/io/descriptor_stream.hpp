@@ -107,6 +107,8 @@ class descriptor_stream {
 
 namespace io {
 
+// For the text of that error: what a plain thread has to do; else nothing.
+const char* remedy_for(const std::error_code& error) noexcept;
 // Throws what a call of the second form has left in `error`.
 [[noreturn]] void throw_error(const std::error_code& error, const std::string& what);
 inline void check(const std::error_code& error, const char* what) {

@@ -87,6 +87,10 @@ class server {
  public:
   using stream_type = decltype(std::declval<L&>().accept(std::declval<std::error_code&>()));
 
+  static_assert(std::invocable<H&, stream_type>,
+                "coir::server: the handler is called with the stream of the connection, which is "
+                "its own: take it by value");
+
   server(L listener, H handler, serve_options options = {})
       : listener_(std::move(listener)),
         handler_(std::move(handler)),

@@ -9,14 +9,19 @@ bool waits(const direction& side) noexcept {
 
 }  // namespace
 
+std::uint64_t idleness::moved() const noexcept {
+  return of_->reading.bytes.load(std::memory_order_relaxed) +
+         of_->writing.bytes.load(std::memory_order_relaxed);
+}
+
+void idleness::begin_anew(clock::time_point now) noexcept {
+  if (of_ != nullptr) moved_ = moved();
+  since_ = now;
+}
+
 bool idleness::lasts(clock::duration at_least, clock::time_point now) noexcept {
   if (of_ == nullptr) return false;
-  const std::uint64_t moved = of_->reading.bytes.load(std::memory_order_relaxed) +
-                              of_->writing.bytes.load(std::memory_order_relaxed);
-  if (moved != moved_ || !(waits(of_->reading) || waits(of_->writing))) {
-    moved_ = moved;
-    since_ = now;
-  }
+  if (moved() != moved_ || !(waits(of_->reading) || waits(of_->writing))) begin_anew(now);
   return now - since_ >= at_least;
 }
 

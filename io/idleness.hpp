@@ -23,10 +23,15 @@ class idleness {
   // moved.
   bool lasts(clock::duration at_least, clock::time_point now) noexcept;
 
+  // Has looked just now, and seen bytes move.
+  void begin_anew(clock::time_point now) noexcept;
+
   // The calls that wait end with timed_out. Throws std::bad_alloc.
   void end() const;
 
  private:
+  std::uint64_t moved() const noexcept;
+
   descriptor* const of_;
   std::uint64_t moved_ = 0;
   clock::time_point since_ = clock::now();

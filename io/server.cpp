@@ -103,7 +103,9 @@ struct server_core::state {
     lock.unlock();
     return now;
   }
-  void end_idle();
+  enum class look : std::uint8_t { first, again };
+  void end_idle(std::chrono::milliseconds limit, look);
+  bool wait_for_handlers(clock::time_point grace_ends);
   task<void> watch_idle();
 };
 
@@ -281,9 +283,9 @@ void server_core::state::let_in(clock::time_point grace_ends) {
 }
 
 // Each connection once, a few at a time: what is found idle is ended outside the lock.
-void server_core::state::end_idle() {
+void server_core::state::end_idle(std::chrono::milliseconds limit, look which) {
   const auto now = clock::now();
-  const auto at_least = sched::saturated(options.idle_timeout);
+  const auto at_least = sched::saturated(limit);
   lock.lock();
   std::size_t left = alive;
   lock.unlock();
@@ -298,6 +300,7 @@ void server_core::state::end_idle() {
         break;
       }
       connections.push_back(*c);
+      if (which == look::first) c->idle.begin_anew(now);
       if (!c->idle.lasts(at_least, now)) continue;
       ++c->holds;
       idle[found++] = c;
@@ -318,9 +321,22 @@ task<void> server_core::state::watch_idle() {
   return spawn({.name = "idle connections"}, [this] {
     for (;;) {
       this_fiber::sleep_for(std::max(options.idle_timeout / 4, 1ms));
-      end_idle();
+      end_idle(options.idle_timeout, look::again);
     }
   });
+}
+
+// False: the grace has ended.
+bool server_core::state::wait_for_handlers(clock::time_point grace_ends) {
+  const auto limit = options.idle_at_stop;
+  const auto none = [&] { return alive == 0; };
+  if (limit == limit.max()) return wait_until(none, grace_ends, true);
+  for (look which = look::first;; which = look::again) {
+    end_idle(limit, which);
+    const auto next = clock::now() + std::max(limit / 4, 1ms);
+    if (wait_until(none, std::min<clock::time_point>(next, grace_ends), true)) return true;
+    if (clock::now() >= grace_ends) return false;
+  }
 }
 
 void server_core::state::finish() noexcept {
@@ -331,8 +347,10 @@ void server_core::state::finish() noexcept {
 server_core::server_core(source from, serve_options options)
     : state_(std::make_unique<state>(from, std::move(options))) {
   const auto& o = state_->options;
-  if (o.idle_timeout <= 0ms || (from.socket == nullptr && o.idle_timeout != o.idle_timeout.max()))
-    throw std::invalid_argument("coir: idle_timeout is more than 0, and for sockets");
+  for (const auto idle : {o.idle_timeout, o.idle_at_stop})
+    if (idle <= 0ms || (from.socket == nullptr && idle != idle.max()))
+      throw std::invalid_argument(
+          "coir: idle_timeout and idle_at_stop are more than 0, and for sockets");
 }
 server_core::~server_core() = default;
 
@@ -369,7 +387,7 @@ void server_core::stop(clock::time_point grace_ends, void* server) {
   s.change([&] { s.stopping = true; });
   s.close(server);
   s.wait_until([&] { return !s.accepting; }, sched::never, true);
-  if (!s.wait_until([&] { return s.alive == 0; }, grace_ends, true)) s.cancel_all();
+  if (!s.wait_for_handlers(grace_ends)) s.cancel_all();
   s.wait_until([&] { return s.alive == 0; }, sched::never, true);
 }
 

@@ -202,12 +202,78 @@ TEST_P(server_clients_test, a_connection_that_comes_while_it_stops_is_stopped_to
   });
 }
 
+// Well within the grace, which a client that asks nothing would use up.
+TEST_P(server_clients_test, who_is_silent_when_it_stops_is_not_waited_for) {
+  on_fiber([] {
+    std::atomic<int> cancelled_handlers{0}, told_idle{0};
+    server s(tcp_listener::bind(any_port),
+             [&](tcp_stream peer) {
+               try {
+                 echo(std::move(peer));
+               } catch (const cancelled&) {
+                 ++cancelled_handlers;
+                 throw;
+               } catch (const std::system_error& e) {
+                 told_idle += e.code() == std::errc::timed_out;
+               }
+             },
+             {.idle_at_stop = 100ms});
+    auto serving = spawn([&] { s.serve(); });
+    std::vector<tcp_stream> silent;
+    for (int i = 0; i < 100; ++i) {
+      silent.push_back(tcp_stream::connect(s.listener().local()));
+      EXPECT_TRUE(echoes(silent.back()));
+    }
+    s.stop(1h);
+    serving.get();
+    EXPECT_EQ(cancelled_handlers, 0);
+    EXPECT_EQ(told_idle, 100);
+    char c[1];
+    for (auto& client : silent) EXPECT_EQ(client.read_some(c), 0U);
+  });
+}
+
+TEST_P(server_clients_test, who_goes_on_when_it_stops_has_the_grace) {
+  if (GetParam().workers != 2) GTEST_SKIP() << "two workers show it";
+  on_fiber([] {
+    std::atomic<int> told_idle{0};
+    server s(tcp_listener::bind(any_port),
+             [&](tcp_stream peer) {
+               char c[1];
+               std::error_code error;
+               while (peer.read_some(c, error) != 0) {}
+               told_idle += error == std::errc::timed_out;
+             },
+             {.idle_at_stop = 1s});
+    auto serving = spawn([&] { s.serve(); });
+    auto trickling = tcp_stream::connect(s.listener().local());
+    auto longest_pause = spawn([&] {
+      clock::duration longest{};
+      const auto begun = clock::now();
+      for (auto last = begun; last < begun + 2s; this_fiber::sleep_for(20ms)) {
+        std::error_code gone;
+        trickling.write(std::string_view("x"), gone);
+        longest = std::max(longest, clock::now() - std::exchange(last, clock::now()));
+      }
+      trickling.close();
+      return longest;
+    });
+    s.stop(1h);
+    serving.get();
+    if (longest_pause.get() < 500ms) {  // else this machine is too slow
+      EXPECT_EQ(told_idle, 0);
+    }
+  });
+}
+
 TEST_P(server_clients_test, refuses_options_that_mean_nothing) {
   on_fiber([] {
     const auto handler = [](auto) {};
     EXPECT_THROW(server(tcp_listener::bind(any_port), handler, {.idle_timeout = 0ms}),
                  std::invalid_argument);
     EXPECT_THROW(server(local_listener(), handler, {.idle_timeout = 1s}), std::invalid_argument);
+    EXPECT_THROW(server(tcp_listener::bind(any_port), handler, {.idle_at_stop = 0ms}),
+                 std::invalid_argument);
   });
 }
 

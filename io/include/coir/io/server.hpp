@@ -37,6 +37,10 @@ struct serve_options {
   // memory. Default: a line on stderr. Accepting is tried again after 5 ms, then twice that, up to
   // a second.
   std::function<void(std::error_code)> on_shortage = {};
+  // As idle_timeout, while stop() waits, and counted from then on: who sends nothing any more is
+  // not waited for until the grace ends. Where clients stay connected between two requests, long
+  // enough to tell one that is silent from one in the middle of a request: 100 ms, say.
+  std::chrono::milliseconds idle_at_stop = std::chrono::milliseconds::max();
 };
 
 namespace io {
@@ -105,10 +109,11 @@ class server {
   void serve() { core_.serve(&start, this); }
 
   // Lets in who is at the door, for a second at most, and then nobody; waits until the handlers
-  // have ended; after `grace` cancels them and waits on. What a handler waits for, the server does
-  // not know: one that has answered and waits for its client to ask again, which it may never do,
-  // has to be told by who stops (a read deadline that has passed, say). Any fiber, any number of
-  // times; a handler must not call it, because it would wait for itself.
+  // have ended; after `grace` cancels them and waits on. A handler that waits for its client to ask
+  // again, which it may never do, is one of them, for the server does not know what is a request:
+  // serve_options::idle_at_stop. A protocol that knows it gives such reads a deadline that has
+  // passed. Any fiber, any number of times; a handler must not call it, because it would wait for
+  // itself.
   template <class Rep, class Period>
   void stop(std::chrono::duration<Rep, Period> grace) {
     core_.stop(sched::deadline_after(grace), this);

@@ -16,22 +16,11 @@
 #include <coir/sync/event.hpp>
 #include <coir/sync/offload_async.hpp>
 
+#include "few_threads.hpp"
 #include "runtime_fixture.hpp"
 
 namespace coir::testing {
 namespace {
-
-// As a user whom this limit concerns, and who has no other process.
-void become_somebody() {
-  const auto nobody = static_cast<uid_t>(1'000'000 + ::getpid());
-  if (::geteuid() == 0 && ::setresuid(nobody, nobody, nobody) != 0) std::_Exit(97);
-}
-void allow_threads(unsigned n) {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NPROC, &limit);
-  limit.rlim_cur = n;
-  if (::setrlimit(RLIMIT_NPROC, &limit) != 0) std::_Exit(98);
-}
 
 // What f's refusal says; 99: it was not refused.
 template <class F>
@@ -55,10 +44,10 @@ constexpr const char* why = "ulimit -u: .*pids.max.*Resource temporarily unavail
 
 TEST(no_threads, a_runtime_names_the_worker_that_cannot_be_started_the_cause_and_the_remedy) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
+  if (!threads_can_be_limited()) GTEST_SKIP() << "threads cannot be limited here";
   EXPECT_EXIT(
       {
-        become_somebody();
-        allow_threads(1);
+        limit_threads(1);
         say(refusal([] { make_runtime(4); }));
       },
       ::testing::ExitedWithCode(0),
@@ -67,8 +56,7 @@ TEST(no_threads, a_runtime_names_the_worker_that_cannot_be_started_the_cause_and
   if (!may_count() || sanitized) return;
   EXPECT_EXIT(
       {
-        become_somebody();
-        allow_threads(1 + 2);
+        limit_threads(1 + 2);
         const std::string said = refusal([] { make_runtime(4); });
         if (running_threads() != 1) std::_Exit(1);
         if (make_runtime(2)->block_on([] { return 3; }) != 3) std::_Exit(2);
@@ -80,9 +68,10 @@ TEST(no_threads, a_runtime_names_the_worker_that_cannot_be_started_the_cause_and
 
 TEST(no_threads, offload_says_that_it_can_have_none_and_works_when_it_can) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
+  if (!threads_can_be_limited()) GTEST_SKIP() << "threads cannot be limited here";
   EXPECT_EXIT(
       {
-        become_somebody();
+        if (!become_somebody()) std::_Exit(97);
         std::string said;
         make_runtime(1)->block_on([&] {
           allow_threads(1);
@@ -94,8 +83,7 @@ TEST(no_threads, offload_says_that_it_can_have_none_and_works_when_it_can) {
           refusal([] { signal_set({SIGUSR1}).wait(); });
           rlimit limit{};
           ::getrlimit(RLIMIT_NPROC, &limit);
-          limit.rlim_cur = limit.rlim_max;
-          ::setrlimit(RLIMIT_NPROC, &limit);
+          allow_threads(limit.rlim_max);
           if (offload([] { return 3; }) != 3) std::_Exit(3);
         });
         say(said);
@@ -106,9 +94,10 @@ TEST(no_threads, offload_says_that_it_can_have_none_and_works_when_it_can) {
 
 TEST(no_threads, where_one_can_be_had_offload_makes_do_with_it) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
+  if (!threads_can_be_limited()) GTEST_SKIP() << "threads cannot be limited here";
   EXPECT_EXIT(
       {
-        become_somebody();
+        if (!become_somebody()) std::_Exit(97);
         make_runtime(1)->block_on([] {
           offload([] {});
           allow_threads(1);

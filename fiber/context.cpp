@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 
-// The only file that knows Boost.Context. It keeps the callee-saved registers and the
+// The only file that knows Boost.Context. It keeps the callee-saved registers and, on x86-64, the
 // floating-point control words; the exception state, errno and the sanitizers are ours.
 //
 // Always true:
@@ -80,9 +80,31 @@ struct arrival {
 
 #else
 
-// Elsewhere jump_fcontext either ends in a return (aarch64) or has not been measured.
+#if defined(__aarch64__)
+// FPCR: how rounding is done, and which exceptions trap.
+inline std::uint32_t floating_point_control() noexcept {
+  std::uint64_t control;
+  asm volatile("mrs %0, fpcr" : "=r"(control) : : "memory");
+  return static_cast<std::uint32_t>(control);  // the upper half is reserved
+}
+// Looked at first: a write may drain the pipeline, and is nearly never needed.
+inline void set_floating_point_control(std::uint32_t control) noexcept {
+  if (floating_point_control() == control) [[likely]]
+    return;
+  asm volatile("msr fpcr, %0" : : "r"(std::uint64_t{control}) : "memory");
+}
+#endif
+
+// Elsewhere jump_fcontext either ends in a return (aarch64) or has not been measured. On aarch64
+// most versions of Boost leave FPCR as it is; it waits on the stack that is left.
 [[gnu::always_inline]] inline arrival jump(void* to, void* data) noexcept {
+#if defined(__aarch64__)
+  const std::uint32_t control = floating_point_control();
+#endif
   const boost::context::detail::transfer_t result = boost::context::detail::jump_fcontext(to, data);
+#if defined(__aarch64__)
+  set_floating_point_control(control);
+#endif
   return {result.fctx, result.data};
 }
 
@@ -144,10 +166,10 @@ extern "C" void coir_fiber_first_entry(void* stack_pointer, void* data) noexcept
 
 namespace {
 
-// Boost gives a new stack the control words of whoever called make_context: the worker's loop, or a
-// fiber that has changed its rounding. Which of them is chance, so a fiber starts with its
-// thread's. They are looked at first, because loading them right after the jump has costs 70 ns,
-// three times the rest of a fiber's start and end.
+// Boost gives a new stack the control words of whoever called make_context, the worker's loop, or a
+// fiber that has changed its rounding (on aarch64 those of whoever switches to it first). Which of
+// them is chance, so a fiber starts with its thread's. They are looked at first, because loading
+// them right after the jump has costs 70 ns, three times the rest of a fiber's start and end.
 #if defined(__x86_64__)
 inline void store_floating_point_control(std::uint32_t& vector, std::uint16_t& x87) noexcept {
   asm volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(vector), "=m"(x87));
@@ -163,6 +185,13 @@ inline void load_floating_point_control(const carrier& of) noexcept {
   if (((vector ^ of.vector_control) & ~exception_flags) == 0 && x87 == of.x87_control) [[likely]]
     return;
   asm volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(of.vector_control), "m"(of.x87_control));
+}
+#elif defined(__aarch64__)
+inline void save_floating_point_control(carrier& of) noexcept {
+  of.vector_control = floating_point_control();
+}
+inline void load_floating_point_control(const carrier& of) noexcept {
+  set_floating_point_control(of.vector_control);
 }
 #else
 inline void save_floating_point_control(carrier&) noexcept {}

@@ -60,7 +60,9 @@ class category final : public std::error_category {
   }
 };
 
-bool is_control(char c) noexcept { return (c >= 0 && c < ' ') || c == 0x7f; }
+// By the unsigned value: on some platforms `char` has no sign, on others Latin letters are
+// negative.
+bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; }
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
 std::error_code check_host(std::string_view host) noexcept {

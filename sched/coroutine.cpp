@@ -32,6 +32,10 @@ inline std::uintptr_t stack_pointer() noexcept {
   std::uintptr_t here;
   asm volatile("movq %%rsp, %0" : "=r"(here));
   return here;
+#elif defined(__aarch64__)
+  std::uintptr_t here;
+  asm volatile("mov %0, sp" : "=r"(here));
+  return here;
 #else
   return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
 #endif

@@ -96,9 +96,19 @@ TEST_F(overflow_death, a_frame_larger_than_the_guard_is_stopped_by_stack_clash_p
               line);
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 // As the frame of a function with a large array, built without that protection.
 [[gnu::noinline]] void leap() {
+#if defined(__aarch64__)
+  asm volatile(
+      "mov x9, #0x3000000\n\t"
+      "sub sp, sp, x9\n\t"
+      "strb wzr, [sp, #64]\n\t"
+      "add sp, sp, x9"
+      :
+      :
+      : "x9", "memory");
+#else
   asm volatile(
       "subq $0x3000000, %%rsp\n\t"
       "movb $1, 64(%%rsp)\n\t"
@@ -106,6 +116,7 @@ TEST_F(overflow_death, a_frame_larger_than_the_guard_is_stopped_by_stack_clash_p
       :
       :
       : "memory");
+#endif
 }
 
 TEST_F(overflow_death, a_frame_far_larger_than_the_guard_is_named_where_nothing_lies_below) {

@@ -151,7 +151,7 @@ TEST(transfer, leaves_errno_to_both_sides) {
   EXPECT_EQ(read_errno(), 8);
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 TEST(transfer, leaves_the_rounding_mode_to_both_sides) {
   if (sanitized) GTEST_SKIP() << "the sanitizers' way keeps it for each side";
   host here;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# install.sh [build] [interop] [servers] [browser] [clang] [format] [docs] [count] [consumers] [chroot] [peers]: sees to it that what
-# these need is there. Looks first and installs by apt only what is missing, as root or by sudo; on a system without apt it
-# says what to install.
+# install.sh [build] [aarch64] [interop] [servers] [browser] [clang] [format] [docs] [count] [consumers] [chroot] [peers]:
+# sees to it that what these need is there. Looks first and installs by apt only what is missing, as root or by sudo; on a
+# system without apt it says what to install.
 source "$(dirname "$0")/common.sh"
 
 missing=()
@@ -101,6 +101,10 @@ look() {
         need luajit have luajit
         need python3-uvloop finds_module uvloop
         need python3-gevent finds_module gevent
+        ;;
+      aarch64) # what builds for aarch64, and runs it
+        need g++-aarch64-linux-gnu have aarch64-linux-gnu-g++
+        need qemu-user-static have qemu-aarch64-static
         ;;
       consumers)
         need cmake have cmake

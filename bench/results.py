@@ -71,6 +71,22 @@ def summary(values):
             yield '| ' + ' | '.join(cells) + ' |'
 
 
+# What README.md shows of it all.
+OVERVIEW = ('yield_1000_t1', 'spawn_join_t1', 'spawn_many_t1', 'mutex_t1', 'channel_ping_pong', 'skynet_channels_t1',
+            'generator', 'echo_c1_p50', 'echo_c64_cpu', 'echo_c1000_cpu')
+CONTESTANTS = (table.US, 'boost_fiber', 'boost_coroutine2', 'go', 'tokio', 'asio_coroutines', 'luajit', 'raw_uring',
+               'raw_epoll')
+
+
+def overview(values):
+    shown = table.Table()
+    for figure in OVERVIEW:
+        for contestant in CONTESTANTS:
+            for value in values.values[figure].get(contestant, ()):
+                shown.add('overview', figure, contestant, value, values.units[figure])
+    return charts.bars(shown, 'overview')
+
+
 def page(values):
     yield '# Figures\n'
     yield read(RUN)
@@ -93,6 +109,7 @@ def write_all():
     values.load(read(VALUES).splitlines())
     for workload in values.workloads:
         write(os.path.join(CHARTS, workload + '.svg'), charts.bars(values, workload, charted))
+    write(os.path.join(CHARTS, 'overview.svg'), overview(values))
     write(os.path.join(HERE, 'RESULTS.md'), '\n'.join(page(values)))
 
 

@@ -102,7 +102,7 @@ void say(const std::string& name, const figures& f) {
 void send_to(const settings& s, const coir::endpoint& to) {
   const std::uint64_t bytes = s.count_or(500, 8) * 1'000'000;
   const int rounds = s.quick ? 1 : 7;
-  for (const std::size_t kib : {16, 64, 256, 1024, 8192}) {
+  for (const std::size_t kib : {16U, 64U, 256U, 1024U, 8192U}) {
     figures plain, lent;
     for (int i = 0; i < rounds; ++i) {
       send(to, kib * 1024, bytes, false, plain);

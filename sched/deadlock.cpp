@@ -64,6 +64,7 @@ void report(const waiting_fiber& first, std::vector<waiting_fiber>& all) {
 
 bool runtime_core::nothing_is_awaited() const noexcept {
   if (made_of.time != nullptr || idle.sleeping() != workers.size()) return false;
+  std::atomic_thread_fence(std::memory_order_acquire);  // what they stored before they fell asleep
   return std::all_of(workers.begin(), workers.end(),
                      [](const auto& w) { return w->can_only_be_woken_by_fibers(); });
 }

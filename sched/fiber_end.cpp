@@ -134,6 +134,8 @@ void release(fiber_record& f) noexcept {
   // Not live; the next fiber's generation follows. Only who spawns it and the last release write
   // it.
   f.life.store(f.life.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  // What the next fiber writes here is seen after that; the walkers' second look is the partner.
+  std::atomic_thread_fence(std::memory_order_release);
   let_go(f);
 }
 

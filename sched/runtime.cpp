@@ -211,7 +211,9 @@ std::vector<fiber_info> runtime::fibers() const {
       row.stack_used = e->stack_used.load(std::memory_order_relaxed);
     if (auto* home = f.home.load(std::memory_order_relaxed))
       row.worker = static_cast<sched::worker*>(home)->index;
-    if (f.life.load(std::memory_order_acquire) == life) rows.push_back(std::move(row));
+    // All of the row was read before this: the last release has the other fence.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (f.life.load(std::memory_order_relaxed) == life) rows.push_back(std::move(row));
   });
   return rows;
 }

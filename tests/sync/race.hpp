@@ -38,8 +38,11 @@ void race(runtime& rt, const char* what, std::atomic<std::uint64_t>& progress, O
       while ((now = begun) != round && now >= 0) this_fiber::yield();
       if (now < 0) return;
       for (std::uint32_t n = random(which == 0 ? 2 : 5); n > 0; --n) this_fiber::yield();
-      if (which != 0 && round % 3 == 0)  // else cancellation seldom comes first
+      // Else one side seldom comes first, where it shares its processor with others.
+      if (which != 0 && round % 3 == 0)
         while (struck[0] != round) this_fiber::yield();
+      if (which == 0 && round % 3 == 1)
+        while (struck[1] != round) this_fiber::yield();
       random.spin(300);
       act();
       struck[which] = round;

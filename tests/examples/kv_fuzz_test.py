@@ -28,6 +28,14 @@ class Case(unittest.TestCase):
             until(lambda: server.info(c)['connected_clients'] == '1')
             return server.descriptors(), server.info(c)['fibers']
 
+    def comes_to_rest(self, server, before):
+        """A connection's fiber ends a moment after it is no longer counted."""
+        seen = []
+        try:
+            until(lambda: seen.append(self.rest(server)) or seen[-1] == before)
+        except AssertionError:
+            self.assertEqual(seen[-1], before)
+
 
 class BadInputTest(Case):
     def test_each_is_an_error_a_line_and_the_end_of_its_connection(self):
@@ -52,7 +60,7 @@ class BadInputTest(Case):
                 self.assertEqual(c.end(), b'', data[:50])
             until(lambda: len(server.said) == count + 1)
             self.assertIn(said, server.said[-1], data[:50])
-        self.assertEqual(self.rest(server), before)
+        self.comes_to_rest(server, before)
         self.assertEqual((server.stop(), len(server.said)), (0, len(bad)))
 
     def test_a_slow_request_that_comes_on_is_no_half_one(self):
@@ -151,7 +159,7 @@ class FuzzTest(Case):
                 self.assertEqual(good.do('ECHO', visits), b'%d' % visits)
         for c in open_clients + [good]:
             c.close()
-        self.assertEqual(self.rest(server), before)
+        self.comes_to_rest(server, before)
         print(f'{visits} visits, {len(server.said)} refused')
         self.assertGreater(len(server.said), 0)
         self.assertEqual(server.stop(), 0)

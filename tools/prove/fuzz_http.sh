@@ -4,7 +4,7 @@ source "$(dirname "$0")/../common.sh"
 "$root/tools/install.sh" build clang
 dir=$root/build-asan # with the options of tools/sanitize.sh, which shares it
 export CXX=clang++ CXX_LD=lld
-configure "$dir" -Db_sanitize=address,undefined -Doptimization=1 -Db_ndebug=false -Ddefault_library=static
+configure "$dir" -Db_sanitize=address,undefined -Doptimization=1 -Db_ndebug=false -Ddefault_library=static -Dbench=disabled
 ninja -C "$dir" examples/http_server examples/reverse_proxy
 export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 status=0

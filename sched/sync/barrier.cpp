@@ -47,10 +47,12 @@ void barrier_core::take_back_cancelled_locked(ready_list& cancelled) noexcept {
     if (!v.arrived || v.how != visitor::verdict::none) continue;
     waiter& w = *n->who;
     const auto wait = w.claim.look();
-    const bool over = wait.generation != n->generation || wait.state != outcome::waiting;
-    if (!over && (!strikes_now(w.attention.load(std::memory_order_acquire)) ||
-                  !w.claim.claim(n->generation, outcome::cancelled)))
-      continue;
+    // Who loses the claim loses it to whoever ends that wait as well: it is over, too.
+    bool over = wait.generation != n->generation || wait.state != outcome::waiting;
+    if (!over) {
+      if (!strikes_now(w.attention.load(std::memory_order_acquire))) continue;
+      over = !w.claim.claim(n->generation, outcome::cancelled);
+    }
     v.how = visitor::verdict::taken_back;
     ++pending_;
     waiting_.drop(*n);

@@ -21,7 +21,9 @@ struct answer {
 };
 std::mutex mutex;
 std::condition_variable changed;
-std::map<std::string, answer> answers;  // under mutex, all of it
+// Under mutex, all of it. Never destroyed: a resolver's thread may still ask when main has
+// returned.
+auto& answers = *new std::map<std::string, answer>;
 unsigned calls = 0, blocked = 0;
 bool blocking = false;
 

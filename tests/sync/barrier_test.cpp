@@ -81,6 +81,32 @@ TEST_P(barrier_test, a_cancelled_one_takes_its_arrival_back_and_the_indices_stay
   });
 }
 
+// Its worker hears of the request while the last arrival looks at who has been asked to end.
+TEST_P(barrier_test, one_that_was_asked_to_end_before_the_last_arrival_is_not_of_this_phase) {
+  on_fiber([&] {
+    barrier<> b(2);
+    const int rounds = (sanitized ? 5'000 : 50'000) * static_cast<int>(scale());
+    dice random(3);
+    std::atomic<int> begun{0}, over{0};
+    auto doomed = spawn([&] {
+      for (int round = 1; round <= rounds; ++round) {
+        begun = round;
+        EXPECT_THROW(b.arrive_and_wait(), cancelled) << "in round " << round;
+        this_fiber::uncancel();
+        while (over != round) this_fiber::yield();
+      }
+    });
+    for (int round = 1; round <= rounds && !HasFailure(); ++round) {
+      while (begun != round || b.waiting() == 0) this_fiber::yield();
+      doomed.cancel();
+      random.spin(1000);
+      EXPECT_EQ(b.arrive_and_wait_for(0ms), std::nullopt) << "in round " << round;
+      over = round;
+    }
+    if (HasFailure()) b.abort(), over = rounds;
+  });
+}
+
 TEST_P(barrier_test, who_gives_up_takes_its_arrival_back_and_the_barrier_stays_whole) {
   const auto check = [] {
     barrier<> b(2);

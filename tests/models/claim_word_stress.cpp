@@ -58,7 +58,9 @@ TEST(claim_word_stress, each_wait_has_one_winner_and_the_waiter_knows_which) {
   stress::random_source random(9);
   const stress::race_clock clock(1);
   for (; claimed; ++waits) {
-    if (waits % 64 == 0 && !clock.goes_on({reports[0].won, reports[1].won, reports[2].won})) break;
+    const std::uint64_t lost = reports[0].lost + reports[1].lost + reports[2].lost;
+    if (waits % 64 == 0 && !clock.goes_on({reports[0].won, reports[1].won, reports[2].won, lost}))
+      break;
     constexpr outcome claims[] = {outcome::granted, outcome::timed_out, outcome::cancelled};
     shared.favourite.store(static_cast<unsigned>(claims[random.below(3)]),
                            std::memory_order_relaxed);

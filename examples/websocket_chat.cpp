@@ -42,17 +42,20 @@ std::string read_line(socket& ws, error_code& error) {
   return beast::buffers_to_string(in.data());
 }
 
-// What others say, and a ping when nobody has said anything for a while.
+// What others say, and now and then a ping: who only listens shows by its answer that it is there.
 void tell(socket& ws, chat::guest& me, std::chrono::milliseconds pause) {
+  auto ping_at = coir::clock::now() + pause;
   for (error_code error; !error;) {
-    const chat::line l = me.next(pause);
+    const chat::line l = me.next(ping_at);
     if (me.overflowed()) break;
     if (l)
       ws.write(boost::asio::buffer(*l), error);
     else if (me.dismissed())
       return ws.next_layer().end(websocket::close_code::going_away);
-    else
+    if (const auto now = coir::clock::now(); !error && now >= ping_at) {
       ws.ping({}, error);
+      ping_at = now + pause;
+    }
   }
   ws.next_layer().stream().close();  // nothing can be said any more, so nothing is heard
 }
@@ -148,6 +151,6 @@ int main(int argc, char** argv) {
   line.option("--keep", "LINES", "for those who come late", given.kept);
   line.option("--unread", "LINES", "a client that leaves more unread is cut off",
               given.most_waiting);
-  line.option("--ping", "MS", "between pings on a quiet connection", given.ping);
+  line.option("--ping", "MS", "between pings; who is silent twice as long is cut off", given.ping);
   return line.run(argc, argv, [&] { serve(given); });
 }

@@ -33,9 +33,9 @@ class guest {
     stream_.set_read_deadline(coir::clock::time_point());  // closing might wait
     stream_.set_write_deadline(coir::clock::time_point());
   }
-  // Null: none has come for so long, or the room is closed.
-  line next(std::chrono::milliseconds patience) {
-    more_.wait_for(patience);
+  // Null: none has come until then, or the room is closed.
+  line next(coir::clock::time_point patience_ends) {
+    more_.wait_until(patience_ends);
     const std::lock_guard held(lock_);
     if (waiting_.empty()) return nullptr;
     line l = std::move(waiting_.front());

@@ -85,6 +85,16 @@ bool go_on(io_call& call, std::error_code& error) {
   return call.stopped_by == sched::operation::stop::none || call.again(-ECANCELED, error);
 }
 
+// After an attempt to send from the front of a window: whether to make another one.
+bool go_on_after(std::int32_t n, io_call& call, gather_window& window, std::size_t& done,
+                 std::error_code& error) {
+  if (n < 0) return call.again(n, error);
+  call.moved(static_cast<std::size_t>(n));
+  done += static_cast<std::size_t>(n);
+  window.consume(static_cast<std::size_t>(n));
+  return call.wants_all && !window.empty() && go_on(call, error);
+}
+
 // So much memory is lent by one operation: the next one follows when this has been taken, so the
 // socket's buffer does not run empty, and its pages count against RLIMIT_MEMLOCK until the
 // notification.
@@ -96,7 +106,8 @@ std::size_t send_lending(io_call& call, std::span<const const_bytes> from, std::
   lent_memory lent(call);
   bool refused = false;
   std::size_t done = 0;
-  for (gather_window window(from, lent_at_once); !window.empty();) {
+  gather_window window(from, lent_at_once);
+  for (bool more = !window.empty(); more;) {
     const bool lends = !refused && setting.is_on();
     const std::int32_t n = lends ? call.driver().send_lending(call, window.message(), lent)
                                  : call.driver().send_message(call, window.message());
@@ -105,14 +116,7 @@ std::size_t send_lending(io_call& call, std::span<const const_bytes> from, std::
       if (n == -EOPNOTSUPP) setting.from.store(zero_copy_setting::never, std::memory_order_relaxed);
       continue;
     }
-    if (n < 0) {
-      if (!call.again(n, error)) break;
-      continue;
-    }
-    call.moved(static_cast<std::size_t>(n));
-    done += static_cast<std::size_t>(n);
-    window.consume(static_cast<std::size_t>(n));
-    if (!call.wants_all || (!window.empty() && !go_on(call, error))) break;
+    more = go_on_after(n, call, window, done, error);
   }
   lent.take_back(error);
   return done;
@@ -181,17 +185,9 @@ std::size_t send_all(descriptor* d, std::span<const const_bytes> from, std::erro
   if (wants_zero_copy(*d, from)) [[unlikely]]
     return send_lending(call, from, error);
   std::size_t done = 0;
-  for (gather_window window(from); !window.empty();) {
-    const std::int32_t n = attempt_send(call, window.message());
-    if (n < 0) {
-      if (!call.again(n, error)) break;
-      continue;
-    }
-    call.moved(static_cast<std::size_t>(n));
-    done += static_cast<std::size_t>(n);
-    window.consume(static_cast<std::size_t>(n));
-    if (!window.empty() && !go_on(call, error)) break;
-  }
+  gather_window window(from);
+  for (bool more = !window.empty(); more;)
+    more = go_on_after(attempt_send(call, window.message()), call, window, done, error);
   return done;
 }
 

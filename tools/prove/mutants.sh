@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# seeded bugs, tests/mutants/*.patch, each of which its test has to catch: [NAME...]
+# seeded bugs, tests/mutants/*.patch, each of which its test has to catch: [NAME or pattern...]; all of them take hours
 source "$(dirname "$0")/../common.sh"
 "$root/tools/install.sh" build
 work=$root/build-mutants
@@ -11,7 +11,12 @@ mkdir -p "$tree"
 (root=$tree; configure "$work/build" -Dexamples=disabled -Dbench=disabled -Ddefault_library=static)
 ninja -C "$work/build" build.ninja >/dev/null # which tests there are may have changed
 
-[ $# -gt 0 ] || set -- $(cd "$root/tests/mutants" && ls -- *.patch | sed 's/\.patch$//')
+[ $# -gt 0 ] || set -- '*'
+names=()
+for pattern in "$@"; do
+  found=$(cd "$root/tests/mutants" && compgen -G "$pattern.patch" | sort) || fail "there is no tests/mutants/$pattern.patch"
+  for file in $found; do names+=("${file%.patch}"); done
+done
 header() { sed -n "s/^# $2: *//p" "$root/tests/mutants/$1.patch" | sed -n 1p; }
 program_of() { # the file that a test runs, relative to the build folder; two that share a name need their suite
   meson introspect "$work/build" --tests | python3 -c '
@@ -36,8 +41,7 @@ run_one() { # run_one [SUITE:]TEST [FILTER]: builds what the test runs, runs it.
 caught=0
 bad=()
 declare -A sound
-for name in "$@"; do
-  [ -f "$root/tests/mutants/$name.patch" ] || fail "there is no tests/mutants/$name.patch"
+for name in "${names[@]}"; do
   read -r test filter <<<"$(header "$name" test)"
   [ -n "$test" ] || fail "tests/mutants/$name.patch has no line '# test: [SUITE:]NAME [GTEST FILTER]'"
   if [ -z "${sound[$test/$filter]:-}" ]; then
@@ -63,5 +67,5 @@ for name in "$@"; do
   esac
   printf '%-32s %-12s by %s %s: %s\n' "$name" "$verdict" "$test" "$filter" "$(header "$name" bug)"
 done
-echo "$caught of $# caught${bad:+; not: ${bad[*]}}" >>"$COIR_COUNTS"
+echo "$caught of ${#names[@]} caught${bad:+; not: ${bad[*]}}" >>"$COIR_COUNTS"
 [ ${#bad[@]} -eq 0 ] || fail "not caught: ${bad[*]}"

@@ -24,6 +24,11 @@ record_slab& record_store::grow(std::uint32_t size_class) {
   if (address + 2 * size != start + size)
     ::munmap(reinterpret_cast<void*>(start + size), address + size - start);
 
+  // A program with many fibers touches fresh pages for them: large ones cost a seventh. Not for the
+  // first few. Before the first touch, whose small page would stay.
+  if (newest_[size_class] != nullptr)
+    ::madvise(reinterpret_cast<void*>(start), size, MADV_HUGEPAGE);
+
   auto* slab = new (reinterpret_cast<void*>(start)) record_slab;
   constexpr std::size_t line = 64;
   const std::size_t stride = (payload_offset + payload_sizes[size_class] + line - 1) / line * line;
@@ -40,9 +45,6 @@ record_slab& record_store::grow(std::uint32_t size_class) {
     throw;
   }
   fiber::leak_check_reads(slab, size);
-  // A program with many fibers touches fresh pages for them: large ones cost a seventh. Not for the
-  // first few.
-  if (newest_[size_class] != nullptr) ::madvise(slab, size, MADV_HUGEPAGE);
   return *(newest_[size_class] = slab);
 }
 

@@ -124,10 +124,12 @@ void let_go(fiber_record& f) noexcept {
   store.free(f);
 }
 
-void release(fiber_record& f) noexcept {
-  if (f.references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+namespace {
+
+// By who had the last reference.
+void destroy_result(fiber_record& f) noexcept {
   if (f.ending.load(std::memory_order_relaxed) == task_ending::error &&
-      !f.error_seen.load(std::memory_order_relaxed))
+      !f.error_seen.load(std::memory_order_relaxed)) [[unlikely]]
     report_unhandled(*record_slab::of(f).store, *reinterpret_cast<std::exception_ptr*>(f.payload()),
                      f);
   f.functions->destroy(f);
@@ -137,6 +139,19 @@ void release(fiber_record& f) noexcept {
   // What the next fiber writes here is seen after that; the walkers' second look is the partner.
   std::atomic_thread_fence(std::memory_order_release);
   let_go(f);
+}
+
+}  // namespace
+
+void release(fiber_record& f) noexcept {
+  if (f.has_one_reference()) return destroy_result(f);
+  const std::uint32_t before = f.references.fetch_sub(1, std::memory_order_acq_rel);
+  if ((before & ~fiber_record::ended) == 1) destroy_result(f);
+}
+
+void release_at_end(fiber_record& f) noexcept {
+  if (f.references.fetch_add(fiber_record::ended - 1, std::memory_order_acq_rel) == 1)
+    destroy_result(f);
 }
 
 void fiber_extras::clear() noexcept {

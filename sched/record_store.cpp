@@ -30,22 +30,34 @@ record_slab& record_store::grow(std::uint32_t size_class) {
     ::madvise(reinterpret_cast<void*>(start), size, MADV_HUGEPAGE);
 
   auto* slab = new (reinterpret_cast<void*>(start)) record_slab;
-  constexpr std::size_t line = 64;
-  const std::size_t stride = (payload_offset + payload_sizes[size_class] + line - 1) / line * line;
-  const std::size_t head = (sizeof(record_slab) + line - 1) / line * line;
+  // What is touched most of a record begins with a pair of cache lines, which are fetched together.
+  constexpr std::size_t pair = 128;
+  const std::size_t stride = (payload_offset + payload_sizes[size_class] + pair - 1) / pair * pair;
+  constexpr std::size_t head =
+      (sizeof(record_slab) + record_hot_offset + pair - 1) / pair * pair - record_hot_offset;
+  static_assert(head >= sizeof(record_slab) && head % alignof(fiber_record) == 0);
   slab->store = this;
   slab->size_class = size_class;
   slab->stride = static_cast<std::uint32_t>(stride);
   slab->count = static_cast<std::uint32_t>((size - head) / stride);
   slab->records = reinterpret_cast<std::byte*>(start + head);
   try {
+    make_room(size_class, slab->count);
     slabs_.push_back(slab);
   } catch (...) {
     ::munmap(slab, size);
     throw;
   }
+  capacity_[size_class] += slab->count;
   fiber::leak_check_reads(slab, size);
   return *(newest_[size_class] = slab);
+}
+
+// None is free now, so nothing is copied.
+void record_store::make_room(std::uint32_t size_class, std::size_t more) {
+  auto& free = free_[size_class];
+  const std::size_t all = capacity_[size_class] + more;
+  if (free.capacity() < all) free.reserve(std::max(all, 2 * free.capacity()));
 }
 
 // A few at a time, so that a small program touches little.
@@ -55,44 +67,52 @@ void record_store::make_batch(std::uint32_t size_class) {
     slab = &grow(size_class);
   const std::uint32_t first = slab->made.load(std::memory_order_relaxed);
   const std::uint32_t end = std::min<std::uint32_t>(first + batch, slab->count);
-  for (std::uint32_t i = end; i-- > first;) {
-    auto* f = new (slab->records + std::size_t{i} * slab->stride) fiber_record;
-    free_.push(size_class, *f);
-  }
+  for (std::uint32_t i = end; i-- > first;)
+    free_[size_class].push_back(new (slab->records + std::size_t{i} * slab->stride) fiber_record);
   slab->made.store(end, std::memory_order_release);
 }
 
 void record_store::refill(free_records& cache, std::uint32_t size_class) {
   std::lock_guard lock(mutex_);
-  if (free_.of_class[size_class].first == nullptr) make_batch(size_class);
-  for (std::size_t i = 0; i < batch; ++i) {
-    fiber_record* f = free_.pop(size_class);
-    if (f == nullptr) break;
-    cache.push(size_class, *f);
-    ++handed_out_;
-  }
+  auto& free = free_[size_class];
+  if (free.empty()) make_batch(size_class);
+  const auto n = std::min<std::size_t>(batch, free.size());
+  auto& to = cache.of_class[size_class];
+  std::copy(free.end() - static_cast<std::ptrdiff_t>(n), free.end(), to.items.begin());
+  free.resize(free.size() - n);
+  to.size = static_cast<std::uint32_t>(n);
+  handed_out_ += n;
 }
 
-void record_store::drain(free_records& cache, std::uint32_t size_class, std::size_t keep) noexcept {
-  std::lock_guard lock(mutex_);
-  while (cache.of_class[size_class].size > keep) {
-    free_.push(size_class, *cache.pop(size_class));
-    --handed_out_;
+void record_store::drain(free_records& cache, std::uint32_t size_class,
+                         std::uint32_t keep) noexcept {
+  auto& from = cache.of_class[size_class];
+  if (from.size <= keep) return;
+  const std::uint32_t n = from.size - keep;
+  {
+    std::lock_guard lock(mutex_);
+    free_[size_class].insert(free_[size_class].end(), from.items.begin(), from.items.begin() + n);
+    handed_out_ -= n;
   }
+  std::copy(from.items.begin() + n, from.items.begin() + from.size, from.items.begin());
+  from.size = keep;
 }
 
 fiber_record& record_store::allocate(std::uint32_t size_class) {
   std::lock_guard lock(mutex_);
-  if (free_.of_class[size_class].first == nullptr) make_batch(size_class);
+  auto& free = free_[size_class];
+  if (free.empty()) make_batch(size_class);
   ++handed_out_;
-  return *free_.pop(size_class);
+  fiber_record& f = *free.back();
+  free.pop_back();
+  return f;
 }
 
 void record_store::free(fiber_record& f) noexcept {
   bool last;
   {
     std::lock_guard lock(mutex_);
-    free_.push(record_slab::of(f).size_class, f);
+    free_[record_slab::of(f).size_class].push_back(&f);
     last = --handed_out_ == 0 && abandoned_;
   }
   if (last) delete this;

@@ -36,37 +36,43 @@ struct record_slab {
   }
 };
 
-// Free records of each class, linked by waiter::next.
+// A worker's free records of each class, the one that came last on top. By address and not linked
+// through the records, so that what lies on top can be fetched ahead.
 struct free_records {
-  struct chain {
-    fiber_record* first = nullptr;
-    std::size_t size = 0;
+  static constexpr std::uint32_t most = 128, ahead = 4;
+  struct stack {
+    std::uint32_t size = 0;
+    std::array<fiber_record*, most> items;
   };
-  std::array<chain, payload_sizes.size()> of_class;
+  std::array<stack, payload_sizes.size()> of_class;
 
-  fiber_record* pop(std::uint32_t c) noexcept {
-    fiber_record* f = of_class[c].first;
-    if (f != nullptr) {
-      of_class[c].first = static_cast<fiber_record*>(f->next);
-      --of_class[c].size;
+  bool empty(std::uint32_t c) const noexcept { return of_class[c].size == 0; }
+  bool full(std::uint32_t c) const noexcept { return of_class[c].size == most; }
+  fiber_record& pop(std::uint32_t c) noexcept {  // not empty
+    stack& s = of_class[c];
+    fiber_record& f = *s.items[--s.size];
+    if (s.size >= ahead) {
+      const auto* later = reinterpret_cast<const std::byte*>(s.items[s.size - ahead]);
+      __builtin_prefetch(later + record_hot_offset, 1);
+      __builtin_prefetch(later + record_hot_offset + 64, 1);
     }
     return f;
   }
-  void push(std::uint32_t c, fiber_record& f) noexcept {
-    f.next = of_class[c].first;
-    of_class[c].first = &f;
-    ++of_class[c].size;
+  void push(std::uint32_t c, fiber_record& f) noexcept {  // not full
+    stack& s = of_class[c];
+    s.items[s.size++] = &f;
   }
 };
 
 class record_store {
  public:
-  static constexpr std::size_t batch = 32, cache_limit = 128;
+  static constexpr std::uint32_t batch = 32;
 
-  // For a worker's cache: moves up to `batch` records into it; throws std::bad_alloc if there is
-  // none.
+  // For a worker's cache: moves up to `batch` records into it, which is empty; throws
+  // std::bad_alloc if there is none.
   void refill(free_records& cache, std::uint32_t size_class);
-  void drain(free_records& cache, std::uint32_t size_class, std::size_t keep) noexcept;
+  // All but the `keep` that came last.
+  void drain(free_records& cache, std::uint32_t size_class, std::uint32_t keep) noexcept;
 
   // For everybody else.
   fiber_record& allocate(std::uint32_t size_class);
@@ -90,11 +96,14 @@ class record_store {
  private:
   ~record_store();
   void make_batch(std::uint32_t size_class);       // locked; at least one, into free_
+  void make_room(std::uint32_t size_class, std::size_t more);  // locked
   record_slab& grow(std::uint32_t size_class);     // locked
   record_slab* slab_number(std::size_t) noexcept;  // null: there are less
 
   std::mutex mutex_;
-  free_records free_;                                        // under mutex_
+  // Free; each has room for all that have been made, so that a free needs no memory. Under mutex_
+  std::array<std::vector<fiber_record*>, payload_sizes.size()> free_;
+  std::array<std::size_t, payload_sizes.size()> capacity_{};  // of all slabs of a class; under mutex_
   std::vector<record_slab*> slabs_;                          // under mutex_
   std::array<record_slab*, payload_sizes.size()> newest_{};  // of each class; under mutex_
   std::size_t handed_out_ = 0;                               // under mutex_; caches included

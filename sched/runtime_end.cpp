@@ -34,7 +34,7 @@ void runtime_core::fiber_ended() noexcept {
 void runtime_core::cancel_all() noexcept {
   records.for_each([this](fiber_record& f) {
     std::uint32_t n = f.references.load(std::memory_order_relaxed);
-    while (n != 0)  // a record whose last reference goes now has ended
+    while (n != 0 && (n & fiber_record::ended) == 0)
       if (f.references.compare_exchange_weak(n, n + 1, std::memory_order_acquire)) {
         if (!f.done()) {
           request_cancellation(f, shutting_down);

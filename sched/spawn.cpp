@@ -30,7 +30,6 @@ worker* this_worker() noexcept {
   f.stack_pages = stack_pages;
   f.pinned = pinned;
   f.started = false;
-  f.first_joiner = nullptr;
   f.shields = 0;
   f.scopes = 0;
   f.how = task_ending::none;

@@ -118,11 +118,10 @@ class worker final : public host, private fiber::carrier {
 
   static void fiber_main(fiber::carrier&, fiber::context&) noexcept;
   [[noreturn]] static void end_current(fiber_record&) noexcept;
-  static waiter* end_fiber(fiber_record&) noexcept;
-  [[noreturn]] void leave(fiber_record* to, fiber::stack*) noexcept;
+  static void end_fiber(fiber_record&) noexcept;
+  [[noreturn]] void leave(fiber::stack*, waiter* first, wait_generation joined) noexcept;
   static waiter* take_stack_back(void* on, void* left) noexcept;
   void count_end() noexcept;
-  bool may_run_next(const waiter&) const noexcept;
 
   // Behind the gate.
   fiber_record* take_next_locked() noexcept;

@@ -1,4 +1,6 @@
 // How a fiber begins on its worker, is joined, and ends.
+#include <utility>
+
 #include <coir/sched/cancellation.hpp>
 #include <coir/sched/task_handle.hpp>
 
@@ -129,11 +131,8 @@ void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
 }
 
 // Publishes that it is done, tells who waits, and gives up the fiber's own reference: after that
-// the record may be anybody's. Returns the joiner that jumped to it, claimed and to be made ready
-// by the caller; or null.
-[[gnu::always_inline]] inline waiter* worker::end_fiber(fiber_record& f) noexcept {
-  waiter* const first = f.first_joiner;
-  const wait_generation joined = f.first_joined;
+// the record may be anybody's.
+[[gnu::always_inline]] inline void worker::end_fiber(fiber_record& f) noexcept {
   f.join_lock.lock();
   // One that was abandoned and comes back all the same: those who asked have been told already.
   const bool late = f.ending.load(std::memory_order_relaxed) == task_ending::abandoned;
@@ -144,13 +143,7 @@ void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
   else
     f.join_lock.unlock();
   if (f.functions->ended != nullptr && !late) f.functions->ended(f);
-  release(f);
-  return first != nullptr && first->claim.claim(joined, outcome::granted) ? first : nullptr;
-}
-
-// Whether a claimed joiner can be jumped to at once.
-inline bool worker::may_run_next(const waiter& w) const noexcept {
-  return w.home.load(std::memory_order_relaxed) == this && ticks_left_ != 0;
+  release_at_end(f);
 }
 
 inline void worker::count_end() noexcept {
@@ -167,9 +160,21 @@ waiter* worker::take_stack_back(void* on, void* left) noexcept {
   return nullptr;
 }
 
-[[gnu::always_inline]] inline void worker::leave(fiber_record* to, fiber::stack* stack) noexcept {
+// `first`: who jumped to it, and may wait for it still; null: nobody. Such a wait is claimed by
+// nobody who is not behind the gate of its waiter's home, which it keeps until then: there a look
+// and a store are enough, and the joiner is jumped to at once.
+[[gnu::always_inline]] inline void worker::leave(fiber::stack* stack, waiter* first,
+                                                 wait_generation joined) noexcept {
   dying_.on = stack;
+  if (first != nullptr &&
+      (ticks_left_ == 0 || first->home.load(std::memory_order_relaxed) != this)) [[unlikely]] {
+    if (first->claim.claim(joined, outcome::granted)) wake(*first);
+    first = nullptr;
+  }
   gate_.enter();
+  fiber_record* to = nullptr;
+  if (first != nullptr && first->claim.claim_locked(joined, outcome::granted)) [[likely]]
+    to = &static_cast<fiber_record&>(*first);
   // A joiner needs no stack, so nobody takes this one before it has been left.
   if (to != nullptr && !core.is_reserve(stack) && stacks_.put_early(stack)) [[likely]]
     count_end();
@@ -192,13 +197,11 @@ void worker::end_current(fiber_record& f) noexcept {
     e->storage.clear();
     forget_timeouts(f);
   }
-  auto* joiner = static_cast<fiber_record*>(end_fiber(f));
+  waiter* const first = std::exchange(f.first_joiner, nullptr);
+  const wait_generation joined = f.first_joined;
+  end_fiber(f);
   auto& w = static_cast<worker&>(current_host());  // a destructor may have parked
-  if (joiner != nullptr && !w.may_run_next(*joiner)) [[unlikely]] {
-    wake(*joiner);
-    joiner = nullptr;
-  }
-  w.leave(joiner, stack);
+  w.leave(stack, first, joined);
 }
 
 // --- records ---

@@ -81,15 +81,16 @@ inline void worker::wake_one() noexcept {
 }
 
 inline fiber_record& worker::allocate(std::uint32_t size_class) {
-  if (records_.of_class[size_class].first == nullptr) core.records.refill(records_, size_class);
-  return *records_.pop(size_class);
+  if (records_.empty(size_class)) [[unlikely]]
+    core.records.refill(records_, size_class);
+  return records_.pop(size_class);
 }
 
 inline void worker::recycle(fiber_record& f) noexcept {
   const std::uint32_t c = record_slab::of(f).size_class;
+  if (records_.full(c)) [[unlikely]]
+    core.records.drain(records_, c, free_records::most / 2);
   records_.push(c, f);
-  if (records_.of_class[c].size > record_store::cache_limit)
-    core.records.drain(records_, c, record_store::cache_limit / 2);
 }
 
 }  // namespace coir::sched

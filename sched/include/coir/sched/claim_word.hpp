@@ -50,6 +50,15 @@ class basic_claim_word {
                                          std::memory_order_acq_rel, std::memory_order_relaxed);
   }
 
+  // The same for a wait that is claimed from behind one gate alone, which the caller holds: there is
+  // no race, and no locked instruction.
+  bool claim_locked(wait_generation which, outcome how) noexcept {
+    const std::uint64_t open = which << state_bits | static_cast<std::uint64_t>(outcome::waiting);
+    if ((word_.load(std::memory_order_relaxed) & ~cancellable_bit) != open) return false;
+    word_.store(which << state_bits | static_cast<std::uint64_t>(how), std::memory_order_release);
+    return true;
+  }
+
   // The owner of a ring, for a waiter in an operation: its completion is the only end, so there is
   // no race.
   void complete() noexcept {

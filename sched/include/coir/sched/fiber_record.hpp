@@ -32,33 +32,44 @@ struct task_functions {
 
 enum class task_ending : std::uint8_t { none, value, error, cancelled, abandoned };
 
-struct fiber_record : waiter {
+// What is touched when a fiber gets a stack, parks, is joined and ends, but not when it is spawned,
+// nor when its last handle goes.
+struct fiber_depths {
+  fiber::context context;
+  wait_queue joiners;
+  // The joiner that jumped straight to this fiber before it had started; null from its end on.
+  waiter* first_joiner = nullptr;
+  wait_generation first_joined = 0;
+  spin_lock join_lock;                  // for the other joiners and the step to done
   std::atomic<std::uint32_t> since{0};  // when it parked last, as worker::moment() counts
+};
+
+// What a spawn and the last release touch, from waiter::next to the first 48 bytes of the payload,
+// is two cache lines in one pair (record_store.cpp); of a million tasks that is what costs.
+struct fiber_record : fiber_depths, waiter {
+  const task_functions* functions = nullptr;
+  std::atomic<std::uint64_t> number{0};        // the fiber's id
+  std::atomic<fiber_extras*> extras{nullptr};  // what few fibers have: a name, a reason
+  // Of the result: the fiber until its end, handles; and `ended`, from when the fiber has given up
+  // its own.
+  std::atomic<std::uint32_t> references{0};
+  std::atomic<std::uint32_t> holds{0};         // of the record: all references together, messages
+  std::atomic<std::uint32_t> life{0};          // generation << 1 | live; see above
+  std::uint32_t stack_pages = 0;
+  std::uint16_t shields = 0;            // not 0: no cancellation strikes, at its start and end
+  std::uint16_t scopes = 0;             // open timeouts, shields, groups and guards
   task_ending how = task_ending::none;  // what `run` came to; says what the payload holds
   // What others are told; written once, before done.
   std::atomic<task_ending> ending{task_ending::none};
   std::atomic<bool> error_seen{false};  // somebody has read, or will report, how it ended
   std::atomic<bool> starving{false};    // waits for a stack; cleared by whoever has become its home
 
-  fiber::context context;
-  const task_functions* functions = nullptr;
-
-  // The joiner that jumped straight to this fiber before it had started. Written once, by that
-  // joiner.
-  waiter* first_joiner = nullptr;
-  wait_generation first_joined = 0;
-
-  spin_lock join_lock;                       // for the other joiners and the step to done
-  std::atomic<std::uint32_t> references{0};  // of the result: the fiber until its end, handles
-  std::atomic<std::uint32_t> holds{0};       // of the record: all references together, messages
-  std::uint32_t stack_pages = 0;
-  wait_queue joiners;
-  std::atomic<fiber_extras*> extras{nullptr};  // what few fibers have: a name, a reason
-
-  std::atomic<std::uint32_t> life{0};    // generation << 1 | live; see above
-  std::uint16_t shields = 0;             // not 0: no cancellation strikes, at its start and end
-  std::uint16_t scopes = 0;              // open timeouts, shields, groups and guards
-  std::atomic<std::uint64_t> number{0};  // the fiber's id
+  // In `references`. From then on nobody gets one who has none, not even a walker: who finds that
+  // there is one has the only one.
+  static constexpr std::uint32_t ended = std::uint32_t{1} << 31;
+  bool has_one_reference() const noexcept {
+    return references.load(std::memory_order_acquire) == (ended | 1);
+  }
 
   fiber_id id() const noexcept { return fiber_id(number.load(std::memory_order_relaxed)); }
   // Or abandoned: then a late wake may have said otherwise of its state.
@@ -69,15 +80,15 @@ struct fiber_record : waiter {
   std::byte* payload() noexcept;  // what the task's function and result are kept in
 };
 
-static_assert(sizeof(fiber_record) <= 192,
-              "two lines and a half of scheduling, and the payload right behind");
+static_assert(sizeof(fiber_record) == 192, "the payload lies right behind");
+inline constexpr std::size_t record_hot_offset = sizeof(fiber_depths) + touched_by_all;
 
 inline constexpr std::size_t payload_alignment = 16;
 inline constexpr std::size_t payload_offset =
     (sizeof(fiber_record) + payload_alignment - 1) / payload_alignment * payload_alignment;
 
 // Records come in a few sizes; which one a payload needs.
-inline constexpr std::array<std::size_t, 4> payload_sizes{96, 224, 480, 1504};
+inline constexpr std::array<std::size_t, 4> payload_sizes{64, 192, 448, 1600};
 template <std::size_t payload>
 inline constexpr std::uint32_t payload_class = [] {
   static_assert(payload <= payload_sizes.back(), "larger functions and results lie on the heap");
@@ -98,6 +109,7 @@ inline void retain(fiber_record& f) noexcept {
   f.references.fetch_add(1, std::memory_order_relaxed);
 }
 void release(fiber_record& f) noexcept;
+void release_at_end(fiber_record& f) noexcept;  // the fiber's own, once it is done
 
 // A message under way keeps the record, not the result. hold: by who has a reference.
 inline void hold(fiber_record& f) noexcept { f.holds.fetch_add(1, std::memory_order_relaxed); }

@@ -74,10 +74,17 @@ inline bool strikes_now(std::uint32_t attention) noexcept {
          0;
 }
 
-// The first cache line of a fiber's record: what others look at, and what a wake and a switch
-// touch. Lives until its runtime (a thread's: the process) ends and is used again for other fibers,
+// What others look at, and what a wake and a switch touch. Lives until its runtime (a thread's: the process) ends and is used again for other fibers,
 // so that late claimers and walkers may always look.
 struct waiter {
+  claim_word claim;
+  waiter* cancel_next = nullptr;  // in an inbox of cancellations
+  // The coroutine that runs on it, which knows the one that resumed it; null: none. Its own.
+  coroutine_frame* coroutine = nullptr;
+  // What it waits for: written by the waiter, read by walkers; `waits_for` belongs to it.
+  std::atomic<std::uint64_t> waits_for_id{0};
+
+  // From here on: what every spawn and every end touch.
   // In a ready list or a run queue, and then under the gate of that queue's worker.
   waiter* next = nullptr;
   union {
@@ -85,16 +92,10 @@ struct waiter {
     operation* operating;  // while parked in one: the owner's, who completes or stops it
   };
 
-  claim_word claim;
-
   // The host that runs it, ran it last, or stole it. Written by the thread that makes it ready or
   // steals it.
   std::atomic<host*> home{nullptr};
 
-  waiter* cancel_next = nullptr;  // in an inbox of cancellations
-
-  // What it waits for: written by the waiter, read by walkers.
-  std::atomic<std::uint64_t> waits_for_id{0};
   std::atomic<wait_kind> waits_for{wait_kind::nothing};
 
   // Of a fiber.
@@ -104,11 +105,10 @@ struct waiter {
 
   // Set by anybody through a foreign request, read and cleared by the waiter.
   std::atomic<std::uint32_t> attention{0};
-
-  // The coroutine that runs on it, which knows the one that resumed it; null: none. Its own.
-  coroutine_frame* coroutine = nullptr;
 };
 
+inline constexpr std::size_t touched_by_all = 32;  // in a waiter, the offset of that part
+static_assert(offsetof(waiter, next) == touched_by_all);
 static_assert(sizeof(waiter) == 64);
 
 // Waiters that became ready, oldest first.

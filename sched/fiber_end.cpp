@@ -144,14 +144,11 @@ void destroy_result(fiber_record& f) noexcept {
 }  // namespace
 
 void release(fiber_record& f) noexcept {
-  if (f.has_one_reference()) return destroy_result(f);
-  const std::uint32_t before = f.references.fetch_sub(1, std::memory_order_acq_rel);
-  if ((before & ~fiber_record::ended) == 1) destroy_result(f);
+  if (f.references.release()) destroy_result(f);
 }
 
 void release_at_end(fiber_record& f) noexcept {
-  if (f.references.fetch_add(fiber_record::ended - 1, std::memory_order_acq_rel) == 1)
-    destroy_result(f);
+  if (f.references.release_at_end()) destroy_result(f);
 }
 
 void fiber_extras::clear() noexcept {

@@ -30,9 +30,10 @@ record_slab& record_store::grow(std::uint32_t size_class) {
     ::madvise(reinterpret_cast<void*>(start), size, MADV_HUGEPAGE);
 
   auto* slab = new (reinterpret_cast<void*>(start)) record_slab;
-  // What is touched most of a record begins with a pair of cache lines, which are fetched together.
-  constexpr std::size_t pair = 128;
-  const std::size_t stride = (payload_offset + payload_sizes[size_class] + pair - 1) / pair * pair;
+  // What is touched most of a record begins with a cache line; of the smallest ones with a pair of
+  // lines, which are fetched together.
+  constexpr std::size_t line = 64, pair = 2 * line;
+  const std::size_t stride = (payload_offset + payload_sizes[size_class] + line - 1) / line * line;
   constexpr std::size_t head =
       (sizeof(record_slab) + record_hot_offset + pair - 1) / pair * pair - record_hot_offset;
   static_assert(head >= sizeof(record_slab) && head % alignof(fiber_record) == 0);

@@ -95,16 +95,17 @@ class record_store {
 
  private:
   ~record_store();
-  void make_batch(std::uint32_t size_class);       // locked; at least one, into free_
+  void make_batch(std::uint32_t size_class);                   // locked; at least one, into free_
   void make_room(std::uint32_t size_class, std::size_t more);  // locked
-  record_slab& grow(std::uint32_t size_class);     // locked
-  record_slab* slab_number(std::size_t) noexcept;  // null: there are less
+  record_slab& grow(std::uint32_t size_class);                 // locked
+  record_slab* slab_number(std::size_t) noexcept;              // null: there are less
 
   std::mutex mutex_;
   // Free; each has room for all that have been made, so that a free needs no memory. Under mutex_
   std::array<std::vector<fiber_record*>, payload_sizes.size()> free_;
-  std::array<std::size_t, payload_sizes.size()> capacity_{};  // of all slabs of a class; under mutex_
-  std::vector<record_slab*> slabs_;                          // under mutex_
+  std::array<std::size_t, payload_sizes.size()>
+      capacity_{};                   // of all slabs of a class; under mutex_
+  std::vector<record_slab*> slabs_;  // under mutex_
   std::array<record_slab*, payload_sizes.size()> newest_{};  // of each class; under mutex_
   std::size_t handed_out_ = 0;                               // under mutex_; caches included
   bool abandoned_ = false;                                   // under mutex_

@@ -33,16 +33,12 @@ void runtime_core::fiber_ended() noexcept {
 
 void runtime_core::cancel_all() noexcept {
   records.for_each([this](fiber_record& f) {
-    std::uint32_t n = f.references.load(std::memory_order_relaxed);
-    while (n != 0 && (n & fiber_record::ended) == 0)
-      if (f.references.compare_exchange_weak(n, n + 1, std::memory_order_acquire)) {
-        if (!f.done()) {
-          request_cancellation(f, shutting_down);
-          request_stop(f);
-        }
-        release(f);
-        break;
-      }
+    if (!f.references.retain_before_end()) return;
+    if (!f.done()) {
+      request_cancellation(f, shutting_down);
+      request_stop(f);
+    }
+    release(f);
   });
 }
 

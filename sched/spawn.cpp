@@ -42,7 +42,7 @@ worker* this_worker() noexcept {
   f.error_seen.store(false, std::memory_order_relaxed);
   if (fiber_extras* e = f.extras.load(std::memory_order_acquire)) [[unlikely]]
     e->clear();
-  f.references.store(2, std::memory_order_release);  // from now on cancel_all may take one more
+  f.references.begin();  // from now on cancel_all may take one more
   return f;
 }
 

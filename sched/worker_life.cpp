@@ -166,8 +166,8 @@ waiter* worker::take_stack_back(void* on, void* left) noexcept {
 [[gnu::always_inline]] inline void worker::leave(fiber::stack* stack, waiter* first,
                                                  wait_generation joined) noexcept {
   dying_.on = stack;
-  if (first != nullptr &&
-      (ticks_left_ == 0 || first->home.load(std::memory_order_relaxed) != this)) [[unlikely]] {
+  if (first != nullptr && (ticks_left_ == 0 || first->home.load(std::memory_order_relaxed) != this))
+      [[unlikely]] {
     if (first->claim.claim(joined, outcome::granted)) wake(*first);
     first = nullptr;
   }

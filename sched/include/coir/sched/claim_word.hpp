@@ -50,8 +50,8 @@ class basic_claim_word {
                                          std::memory_order_acq_rel, std::memory_order_relaxed);
   }
 
-  // The same for a wait that is claimed from behind one gate alone, which the caller holds: there is
-  // no race, and no locked instruction.
+  // The same for a wait that is claimed from behind one gate alone, which the caller holds: there
+  // is no race, and no locked instruction.
   bool claim_locked(wait_generation which, outcome how) noexcept {
     const std::uint64_t open = which << state_bits | static_cast<std::uint64_t>(outcome::waiting);
     if ((word_.load(std::memory_order_relaxed) & ~cancellable_bit) != open) return false;

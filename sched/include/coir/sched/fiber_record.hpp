@@ -13,6 +13,7 @@
 
 #include <coir/fiber/context.hpp>
 #include <coir/sched/fiber_id.hpp>
+#include <coir/sched/reference_count.hpp>
 #include <coir/sched/wait_queue.hpp>
 
 namespace coir::sched {
@@ -50,11 +51,9 @@ struct fiber_record : fiber_depths, waiter {
   const task_functions* functions = nullptr;
   std::atomic<std::uint64_t> number{0};        // the fiber's id
   std::atomic<fiber_extras*> extras{nullptr};  // what few fibers have: a name, a reason
-  // Of the result: the fiber until its end, handles; and `ended`, from when the fiber has given up
-  // its own.
-  std::atomic<std::uint32_t> references{0};
-  std::atomic<std::uint32_t> holds{0};         // of the record: all references together, messages
-  std::atomic<std::uint32_t> life{0};          // generation << 1 | live; see above
+  reference_count references;                  // of the result
+  std::atomic<std::uint32_t> holds{0};  // of the record: all references together, messages
+  std::atomic<std::uint32_t> life{0};   // generation << 1 | live; see above
   std::uint32_t stack_pages = 0;
   std::uint16_t shields = 0;            // not 0: no cancellation strikes, at its start and end
   std::uint16_t scopes = 0;             // open timeouts, shields, groups and guards
@@ -63,13 +62,6 @@ struct fiber_record : fiber_depths, waiter {
   std::atomic<task_ending> ending{task_ending::none};
   std::atomic<bool> error_seen{false};  // somebody has read, or will report, how it ended
   std::atomic<bool> starving{false};    // waits for a stack; cleared by whoever has become its home
-
-  // In `references`. From then on nobody gets one who has none, not even a walker: who finds that
-  // there is one has the only one.
-  static constexpr std::uint32_t ended = std::uint32_t{1} << 31;
-  bool has_one_reference() const noexcept {
-    return references.load(std::memory_order_acquire) == (ended | 1);
-  }
 
   fiber_id id() const noexcept { return fiber_id(number.load(std::memory_order_relaxed)); }
   // Or abandoned: then a late wake may have said otherwise of its state.
@@ -88,7 +80,7 @@ inline constexpr std::size_t payload_offset =
     (sizeof(fiber_record) + payload_alignment - 1) / payload_alignment * payload_alignment;
 
 // Records come in a few sizes; which one a payload needs.
-inline constexpr std::array<std::size_t, 4> payload_sizes{64, 192, 448, 1600};
+inline constexpr std::array<std::size_t, 5> payload_sizes{64, 128, 256, 512, 1600};
 template <std::size_t payload>
 inline constexpr std::uint32_t payload_class = [] {
   static_assert(payload <= payload_sizes.back(), "larger functions and results lie on the heap");
@@ -105,9 +97,7 @@ class worker;
 struct deferral;  // until when a task is put off
 
 // The last release destroys the result, so it is for fibers and threads, which may block. Any.
-inline void retain(fiber_record& f) noexcept {
-  f.references.fetch_add(1, std::memory_order_relaxed);
-}
+inline void retain(fiber_record& f) noexcept { f.references.retain(); }
 void release(fiber_record& f) noexcept;
 void release_at_end(fiber_record& f) noexcept;  // the fiber's own, once it is done
 

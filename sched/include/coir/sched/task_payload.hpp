@@ -80,7 +80,7 @@ struct task_payload {
 
   // Once over all handles, which may be used by others at the same time.
   bool take_turn(const fiber_record& f) noexcept {
-    if (f.has_one_reference()) return !std::exchange(taken, true);
+    if (f.references.only_one()) return !std::exchange(taken, true);
     return !std::atomic_ref<bool>(taken).exchange(true, std::memory_order_relaxed);
   }
   T take() {

@@ -74,8 +74,9 @@ inline bool strikes_now(std::uint32_t attention) noexcept {
          0;
 }
 
-// What others look at, and what a wake and a switch touch. Lives until its runtime (a thread's: the process) ends and is used again for other fibers,
-// so that late claimers and walkers may always look.
+// What others look at, and what a wake and a switch touch. Lives until its runtime (a thread's: the
+// process) ends and is used again for other fibers, so that late claimers and walkers may always
+// look.
 struct waiter {
   claim_word claim;
   waiter* cancel_next = nullptr;  // in an inbox of cancellations

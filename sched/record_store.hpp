@@ -97,8 +97,9 @@ class record_store {
   ~record_store();
   void make_batch(std::uint32_t size_class);                   // locked; at least one, into free_
   void make_room(std::uint32_t size_class, std::size_t more);  // locked
-  record_slab& grow(std::uint32_t size_class);                 // locked
-  record_slab* slab_number(std::size_t) noexcept;              // null: there are less
+  static void touch(record_slab&, std::uint32_t first, std::uint32_t end) noexcept;
+  record_slab& grow(std::uint32_t size_class);     // locked
+  record_slab* slab_number(std::size_t) noexcept;  // null: there are less
 
   std::mutex mutex_;
   // Free; each has room for all that have been made, so that a free needs no memory. Under mutex_

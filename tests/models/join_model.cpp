@@ -1,5 +1,6 @@
 // All interleavings of a join that takes its fiber, which has not started, out of the worker's own
 // queue, with whoever else takes that fiber: a thief, or who has a stack for it. It is taken once.
+#include <coir/sched/claim_word.hpp>
 #include <coir/sched/fiber_id.hpp>
 
 #include "modes.hpp"
@@ -120,6 +121,67 @@ TEST_P(join_model, a_fiber_that_waits_for_a_stack_is_left_to_who_has_one) {
   holds(explore<model>(named("join and feed", 3),
                        {{"joiner", &model::starving_joiner}, {"feeder", &model::feeder}}),
         {"fed", "not in line yet", "gone at the first look", "gone behind the gate"});
+}
+
+// The wait of such a joiner, when its fiber ends on the joiner's worker, and when it is claimed by
+// another: a thief that takes up what lies behind that worker's gate.
+struct end_and_another {
+  using how = coir::sched::outcome;
+
+  worker here;
+  coir::sched::basic_claim_word<explorer_atomics> word;
+  explored<int> winners = 0;  // behind the gate
+
+  end_and_another() {
+    label(here, "here");
+    label(word, "claim word");
+    word.begin();
+  }
+
+  // worker::leave
+  void ender() {
+    here.gate.enter();
+    const bool won = word.claim_locked(1, how::granted);
+    if (won) winners = winners + 1;
+    here.gate.leave();
+    outcome(won ? "granted" : "grant lost");
+  }
+
+  // worker::steal_from and basic_visit::receive, or visit::take_timers
+  void thief() {
+    if (here.gate.try_break_in(1) == break_in::lost) return outcome("thief lost");
+    const bool won = word.claim(1, how::cancelled);
+    if (won) winners = winners + 1;
+    here.gate.break_out();
+    if (won) outcome("cancelled");
+  }
+
+  // The same, and then the joiner waits for something else.
+  void ender_too_late() {
+    here.gate.enter();
+    if (word.claim(1, how::timed_out)) winners = winners + 1;
+    word.finish();
+    word.begin();
+    here.gate.leave();
+    ender();
+    expect(word.state() == how::waiting, "a later wait is claimed");
+  }
+
+  void check() { expect(winners == 1, "not exactly one winner"); }
+};
+
+TEST_P(join_model, the_end_of_the_fiber_and_a_cancellation_have_one_winner) {
+  using model = end_and_another;
+  holds(explore<model>(named("end and cancellation", 3),
+                       {{"ender", &model::ender}, {"thief", &model::thief}}, &model::check),
+        {"granted", "grant lost", "cancelled", "thief lost"});
+}
+
+TEST_P(join_model, the_end_of_the_fiber_does_not_claim_a_later_wait) {
+  using model = end_and_another;
+  holds(explore<model>(named("end after the wait", 2), {{"ender", &model::ender_too_late}},
+                       &model::check),
+        {"grant lost"});
 }
 
 }  // namespace

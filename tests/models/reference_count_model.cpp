@@ -47,6 +47,13 @@ struct counted {
     by_copy = 1;
     if (count.release()) destroy("by the copy");
   }
+  // runtime_core::drop_unstarted: a fiber that never runs.
+  void refused() {
+    by_fiber = 1;
+    by_handle = 1;
+    if (count.release()) destroy("too early");
+    if (count.release()) destroy("by the spawner");
+  }
   void walker() {
     if (!count.retain_before_end()) return outcome("has ended");
     by_walker = by_walker + 1;
@@ -73,6 +80,13 @@ TEST_P(reference_count_model, a_walker_gets_none_beside_who_has_the_only_one) {
             {{"fiber", &model::fiber}, {"handle", &model::handle}, {"walker", &model::walker}},
             &model::check),
         {"by the fiber", "by the handle", "by the walker", "has ended"});
+}
+
+TEST_P(reference_count_model, a_fiber_that_never_ran_has_not_ended_and_is_counted_down) {
+  using model = counted;
+  holds(explore<model>(named("references of a refused spawn", 3),
+                       {{"spawner", &model::refused}, {"walker", &model::walker}}, &model::check),
+        {"by the spawner", "by the walker", "has ended"});
 }
 
 }  // namespace

@@ -110,7 +110,9 @@ bool remove_end_callback(fiber_record& f, callback_id id) noexcept {
   return gone != nullptr;
 }
 
-void let_go(fiber_record& f) noexcept {
+namespace {
+
+[[gnu::always_inline]] inline void let_go_here(fiber_record& f) noexcept {
   // Without references nobody can hold it anew: who finds one hold has the only one.
   if (f.holds.load(std::memory_order_acquire) != 1 &&
       f.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
@@ -124,10 +126,8 @@ void let_go(fiber_record& f) noexcept {
   store.free(f);
 }
 
-namespace {
-
 // By who had the last reference.
-void destroy_result(fiber_record& f) noexcept {
+[[gnu::always_inline]] inline void destroy_result(fiber_record& f) noexcept {
   if (f.ending.load(std::memory_order_relaxed) == task_ending::error &&
       !f.error_seen.load(std::memory_order_relaxed)) [[unlikely]]
     report_unhandled(*record_slab::of(f).store, *reinterpret_cast<std::exception_ptr*>(f.payload()),
@@ -138,10 +138,12 @@ void destroy_result(fiber_record& f) noexcept {
   f.life.store(f.life.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   // What the next fiber writes here is seen after that; the walkers' second look is the partner.
   std::atomic_thread_fence(std::memory_order_release);
-  let_go(f);
+  let_go_here(f);
 }
 
 }  // namespace
+
+void let_go(fiber_record& f) noexcept { let_go_here(f); }
 
 void release(fiber_record& f) noexcept {
   if (f.references.release()) destroy_result(f);

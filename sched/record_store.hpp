@@ -39,11 +39,12 @@ struct record_slab {
 // A worker's free records of each class, the one that came last on top. By address and not linked
 // through the records, so that what lies on top can be fetched ahead.
 struct free_records {
-  static constexpr std::uint32_t most = 128, ahead = 4;
+  static constexpr std::uint32_t most = 127, ahead = 4;
   struct stack {
     std::uint32_t size = 0;
     std::array<fiber_record*, most> items;
   };
+  static_assert(sizeof(stack) == 1024, "found by a shift");
   std::array<stack, payload_sizes.size()> of_class;
 
   bool empty(std::uint32_t c) const noexcept { return of_class[c].size == 0; }

@@ -116,7 +116,7 @@ bool join(fiber_record& f, clock::time_point deadline, bool cancellable) {
 void worker::fiber_main(fiber::carrier& on, fiber::context&) noexcept {
   auto& w = static_cast<worker&>(on);
   w.finish_switch();
-  fiber_record& f = *w.current();
+  auto& f = static_cast<fiber_record&>(*w.running);
   if (f.how == task_ending::error) {  // there was no stack for it
     f.shields = 1;
     f.functions->drop(f);

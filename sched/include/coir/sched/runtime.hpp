@@ -1,6 +1,7 @@
 // A runtime: workers, their reactors, and the fibers that they run.
 #pragma once
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <iosfwd>
@@ -30,6 +31,8 @@ decltype(auto) kept_by_caller(F&& f) noexcept {
   else
     return static_cast<F&&>(f);
 }
+template <class F>
+concept can_be_kept = std::invocable<F> || std::invocable<std::decay_t<F>>;
 
 }  // namespace sched
 
@@ -76,11 +79,13 @@ class runtime {
   // Starts a fiber, which may run at once on another worker. Throws std::logic_error after
   // shutdown.
   template <class F, class... A>
+  requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
   [[nodiscard]] auto spawn(F&& f, A&&... arguments) {
     return sched::spawn_in(sched::spawn_request{core_.get()}, std::forward<F>(f),
                            std::forward<A>(arguments)...);
   }
   template <class F, class... A>
+  requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
   [[nodiscard]] auto spawn(spawn_options o, F&& f, A&&... arguments) {
     return sched::spawn_in(sched::spawn_request{core_.get(), &o}, std::forward<F>(f),
                            std::forward<A>(arguments)...);
@@ -89,6 +94,7 @@ class runtime {
   // Runs f as a fiber and blocks the calling thread until it has ended; its result, or what it
   // threw. Plain threads only, any number of times and at once: on a fiber std::logic_error.
   template <class F>
+  requires sched::can_be_kept<F>
   decltype(auto) block_on(F&& f) {
     sched::refuse_on_fiber("block_on");
     return spawn(sched::kept_by_caller(std::forward<F>(f))).get();
@@ -124,6 +130,7 @@ class runtime {
 // fiber has been cancelled and has ended. With options::cancel_on_interrupt it throws
 // coir::interrupted if SIGINT has ended main. Plain threads only.
 template <class F>
+requires sched::can_be_kept<F>
 decltype(auto) run(options o, F&& main) {
   sched::refuse_on_fiber("run");
   sched::interruption interrupt(o.cancel_on_interrupt);
@@ -142,6 +149,7 @@ decltype(auto) run(options o, F&& main) {
 }
 
 template <class F>
+requires sched::can_be_kept<F>
 decltype(auto) run(F&& main) {
   return run(options::from_environment(), std::forward<F>(main));
 }

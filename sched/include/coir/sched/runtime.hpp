@@ -150,8 +150,6 @@ decltype(auto) run(options o, F&& main) {
 
 template <class F>
 requires sched::can_be_kept<F>
-decltype(auto) run(F&& main) {
-  return run(options::from_environment(), std::forward<F>(main));
-}
+decltype(auto) run(F&& main) { return run(options::from_environment(), std::forward<F>(main)); }
 
 }  // namespace coir

@@ -1,0 +1,162 @@
+// Random programs: trees of structured scopes that do everything the library offers, in any
+// nesting, drawn from a seed. Nothing is lost or doubled, errors and cancellations arrive where
+// they belong and only there, and every program ends. COIR_TEST_SEED repeats one, as far as who
+// comes first does; the failures name it.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <optional>
+#include <random>
+#include <thread>
+
+#include "children.hpp"
+#include "tests/io/io_fixture.hpp"
+
+namespace coir::testing {
+namespace {
+
+using namespace programs;
+
+// Stops the process, with what every fiber waits for, if a program stands still.
+class guardian {
+ public:
+  explicit guardian(world& w) : thread_([this, &w] { look_after(w); }) {}
+  ~guardian() {
+    {
+      std::lock_guard lock(mutex_);
+      end_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  guardian(const guardian&) = delete;
+  guardian& operator=(const guardian&) = delete;
+
+ private:
+  void look_after(world& w) {
+    std::unique_lock lock(mutex_);
+    for (std::uint64_t last = ~0U;; last = w.progress) {
+      if (changed_.wait_for(lock, sanitized ? 120s : 40s, [this] { return end_; })) return;
+      if (w.progress != last) continue;
+      std::fprintf(stderr, "COIR_TEST_SEED=%llu stands still after %llu blocking calls\n",
+                   static_cast<unsigned long long>(w.seed), static_cast<unsigned long long>(last));
+      w.rt.dump(std::cerr);
+      std::abort();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool end_ = false;  // under mutex_
+  std::thread thread_;
+};
+
+std::optional<std::uint64_t> wanted_seed() {
+  const char* const text = std::getenv("COIR_TEST_SEED");
+  if (text == nullptr) return std::nullopt;
+  return std::strtoull(text, nullptr, 10);
+}
+
+class programs_stress : public ::testing::TestWithParam<rung> {
+ protected:
+  // Errors that nobody read: of those that were dropped or detached.
+  static void unhandled(const std::exception_ptr&, std::string_view) {}
+
+  static void on_a_thread(world& w, const std::shared_ptr<identity>& who) {
+    node n(who, 40, 1);
+    while (n.fuel > 0)
+      swallow_all(n, [&] {
+        leaves(n, 3);
+        if (n.random(4) != 0) return;
+        seedling s = sow(n);
+        s.context = n.context;
+        auto child_of_thread = s.who;
+        child c(child_of_thread, w.rt.spawn(std::move(s)));
+        leaves(n, 2);
+        if (n.random(3) == 0) ask(c.who, c.t);
+        comes_to(n, *c.who, c.t.id(), [&] { return c.t.get(); });
+      });
+  }
+
+  void run_program(std::uint64_t seed) {
+    const std::size_t descriptors = open_descriptors();
+    dice random(static_cast<std::uint32_t>(seed));
+    {
+      options o;
+      o.workers = GetParam().workers;
+      o.reactor = GetParam().kind;
+      o.on_unhandled = unhandled;
+      if (random(4) == 0) o.idle_poll = 0us;
+      runtime r(o);
+      world w(r, seed);
+      {
+        const guardian guard(w);
+        const bool ends_early = random(5) == 0;
+        auto root = std::make_shared<identity>(w, nullptr, 0, nullptr);
+        auto first = r.spawn(seedling{root, 200 + random(random(4) == 0 ? 4000 : 600), 0, 0, {}});
+        if (!ends_early) w.enlist(root, task_ref(first));
+        std::vector<std::thread> threads;
+        for (std::uint32_t i = random(3); i > 0; --i)
+          threads.emplace_back([&w, who = std::make_shared<identity>(w, nullptr, i, nullptr)] {
+            on_a_thread(w, who);
+          });
+        if (ends_early) {
+          std::this_thread::sleep_for(std::chrono::microseconds(random(3'000)));
+          w.shut_down = true;
+          r.shutdown();
+        }
+        first.wait();
+        for (auto& t : threads) t.join();
+        first = {};
+        root.reset();
+        // Calls that were put off, and fibers that nobody waits for.
+        EXPECT_TRUE(eventually([&] { return r.metrics().fibers_alive == 0; }, 60s))
+            << "COIR_TEST_SEED=" << seed << ": a fiber is left";
+        for (const fiber_info& f : r.fibers())
+          w.fail(f.name, "is left, and waits for " + f.waits_for);
+        if (!eventually([&] { return r.metrics().io_in_flight == 0; }))
+          w.fail("runtime", "an operation is left in flight");
+        w.check_end();
+      }
+      steps_ += w.steps;
+      nodes_ += w.spawned;
+      cancels_ += w.cancels;
+      timeouts_ += w.timeouts;
+    }
+    if (open_descriptors() != descriptors)
+      ADD_FAILURE() << "COIR_TEST_SEED=" << seed << ": a descriptor is left";
+  }
+
+  std::uint64_t steps_ = 0, nodes_ = 0, cancels_ = 0, timeouts_ = 0;
+};
+
+std::vector<rung> program_rungs() {
+  std::vector<rung> all = rungs({1, 2, 4, 8});
+  std::erase_if(all, [](const rung& r) { return r.kind == reactor_kind::uring_oneshot; });
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(rungs, programs_stress, ::testing::ValuesIn(program_rungs()), rung_name);
+
+TEST_P(programs_stress, random_programs_lose_nothing_and_end) {
+  const auto wanted = wanted_seed();
+  std::uint64_t seed = wanted.value_or(std::random_device{}());
+  const auto until = std::chrono::steady_clock::now() + stress_time(350ms);
+  std::uint64_t programs = 0;
+  const std::uint64_t first = seed;
+  do {
+    run_program(seed);
+    ++programs;
+    if (!wanted) ++seed;
+  } while (std::chrono::steady_clock::now() < until && !HasFailure());
+  std::printf(
+      "%llu programs from seed %llu on: %llu nodes, %llu steps, %llu cancelled at random, "
+      "%llu timeouts\n",
+      static_cast<unsigned long long>(programs), static_cast<unsigned long long>(first),
+      static_cast<unsigned long long>(nodes_), static_cast<unsigned long long>(steps_),
+      static_cast<unsigned long long>(cancels_), static_cast<unsigned long long>(timeouts_));
+}
+
+}  // namespace
+}  // namespace coir::testing

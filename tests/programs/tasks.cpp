@@ -1,0 +1,314 @@
+// Nodes that start nodes: tasks, groups, teams.
+#include <utility>
+#include <vector>
+
+#include <coir/sched/gather.hpp>
+#include <coir/sched/wait.hpp>
+
+#include "children.hpp"
+
+namespace coir::testing::programs {
+namespace {
+
+// Marks that a kinship is about to be cancelled with who unwinds past it.
+struct mark_unwinding {
+  kinship& all;
+  ~mark_unwinding() {
+    if (!joined) strike(all);
+  }
+  bool joined = false;
+};
+
+}  // namespace
+
+void join_child(node& n) {
+  child c = start(n);
+  const fiber_id id = c.t.id();
+  std::atomic<int> called{0};
+  if (n.random(4) == 0) {
+    const callback_id back = c.t.on_done([&called] { ++called; });
+    if (n.random(2) == 0) {
+      if (c.t.remove_on_done(back))
+        n.expect(called == 0, "a callback was removed and called");
+      else
+        n.expect(called == 1, "a callback was neither removed nor called");
+    }
+    // It lies on this stack.
+    struct ended {
+      child& of;
+      ~ended() {
+        if (!of.t.done()) ++of.who->asking;
+        of.t = {};
+      }
+    } guard{c};
+    steps(n, 2);
+    comes_to(n, *c.who, id, [&] { return c.t.get(); });
+    return;
+  }
+  steps(n, 2);
+  if (n.random(3) == 0) ask(c.who, c.t, "by its parent");
+  switch (n.random(6)) {
+    case 0:  // ~task
+      return;
+    case 1:
+      c.t.detach();
+      c.t = {};
+      return;
+    case 2: {
+      const bool ended = n.block(
+          "wait_for", [&] { return c.t.wait_for(n.moment()); }, node::entry::sometimes);
+      n.expect(!ended || c.t.done(), "wait_for says it has ended, and it has not");
+      if (!ended) ask(c.who, c.t);
+      break;
+    }
+    case 3: {
+      const auto e = n.block(
+          "error", [&] { return c.t.error(); }, node::entry::sometimes);
+      if (e == nullptr)
+        n.expect(c.who->how == ending::value, "no error, and no value");
+      else
+        check_error(n, *c.who, id, e);
+      n.expect(
+          c.t.cancelled() == (c.who->how == ending::cancelled || c.who->how == ending::unstarted),
+          "cancelled() says the contrary of how it ended");
+      break;
+    }
+    default:
+      break;
+  }
+  comes_to(n, *c.who, id, [&] { return c.t.get(); });
+  n.expect(c.t.done() && c.t.state() == task_state::done, "a task was got and is not done");
+}
+
+void join_group(node& n) {
+  auto kin = new_kinship(n);
+  std::vector<std::pair<std::shared_ptr<identity>, task_ref<token>>> all;
+  const std::uint32_t limit = n.random(3) == 0 ? 2 : 0;
+  bool failed = false;
+  std::exception_ptr thrown;
+  {
+    task_group g(limit);
+    mark_unwinding mark{*kin};
+    try {
+      for (std::uint32_t i = 1 + n.random(4); i > 0; --i) {
+        seedling s = sow(n, kin);
+        auto who = s.who;
+        auto options = some_options(n, s);
+        auto ref = n.block("group::spawn", [&] { return g.spawn(options, std::move(s)); });
+        if (n.random(3) == 0) n.of.enlist(who, ref);
+        all.emplace_back(who, std::move(ref));
+      }
+    } catch (const cancelled& c) {
+      if (n.mine(c)) throw;
+      n.expect(kin->struck > 0, "a group says it is cancelled, and nobody has done that");
+      n.expect(c.fiber() == fiber_id{}, "a refused spawn names a fiber");
+    }
+    steps(n, 2);
+    if (n.random(3) == 0) {
+      strike(*kin);
+      g.cancel();
+    }
+    try {
+      n.block(
+          "group::join", [&] { g.join(); }, node::entry::sometimes);
+      mark.joined = true;
+    } catch (...) {
+      mark.joined = true;
+      thrown = std::current_exception();
+    }
+    bool first = true;
+    for (const std::exception_ptr& e : g.errors()) {
+      failed = true;
+      if (first) n.expect(e == thrown, "join threw another error than the first");
+      first = false;
+      bool found = false;
+      for (auto& a : all) found = found || a.first->error == e;
+      n.expect(found, "an error of a group is none of its children's");
+    }
+  }
+  for (auto& [who, ref] : all) {
+    n.expect(ref.done(), "a child has outlived its group");
+    n.expect(who->how != ending::running, "a child of a group runs after it");
+    n.expect(failed || who->how != ending::error, "an error of a child was not told");
+  }
+  if (thrown == nullptr) n.expect(!failed, "join returned, and a child had failed");
+  if (thrown != nullptr) std::rethrow_exception(thrown);
+}
+
+void body_of_group(node& n) {
+  auto kin = new_kinship(n);
+  std::vector<std::pair<std::shared_ptr<identity>, task_ref<token>>> all;
+  bool own = false, returned = false;
+  std::exception_ptr of_body;
+  const auto check_all = [&] {
+    for (auto& [who, ref] : all) {
+      n.expect(ref.done(), "a child has outlived its with_group");
+      n.expect(who->how != ending::running, "a child of with_group runs after it");
+    }
+  };
+  const auto is_a_childs = [&](const std::exception_ptr& e) {
+    for (auto& a : all)
+      if (a.first->error == e && a.first->how == ending::error) return true;
+    return false;
+  };
+  try {
+    with_group([&](task_group& g) {
+      open_frame here_now(n, opened::group, clock::time_point::max(), kin.get());
+      try {
+        for (std::uint32_t i = 1 + n.random(3); i > 0; --i) {
+          seedling s = sow(n, kin);
+          auto who = s.who;
+          auto ref = n.block("group::spawn", [&] { return g.spawn(std::move(s)); });
+          if (n.random(3) == 0) n.of.enlist(who, ref);
+          all.emplace_back(who, std::move(ref));
+        }
+        steps(n, 3);
+        if (n.random(4) == 0) {
+          strike(*kin);
+          g.cancel();
+        }
+        returned = true;
+      } catch (const cancelled& c) {
+        own = n.mine(c);
+        of_body = std::current_exception();
+        strike(*kin);
+        throw;
+      } catch (...) {
+        of_body = std::current_exception();
+        strike(*kin);
+        throw;
+      }
+    });
+    n.expect(returned, "with_group returned, and its body did not");
+    for (auto& a : all)
+      n.expect(a.first->how != ending::error, "with_group returned, and a child had failed");
+  } catch (const cancelled& c) {
+    check_all();
+    const auto e = std::current_exception();
+    if (n.mine(c)) {
+      if (returned) {  // in its join
+        if (!n.may_be_struck()) n.fail("cancelled, and nobody asked for it, at with_group's join");
+        n.note_delivery();
+      } else {
+        n.expect(own, "with_group made a cancellation");
+        if (!n.may_be_struck()) n.fail("with_group's own cancellation has left it");
+      }
+    } else {
+      n.expect(e == of_body || is_a_childs(e),
+               "a cancellation came out of with_group from nowhere");
+    }
+    throw;
+  } catch (...) {
+    check_all();
+    const auto e = std::current_exception();
+    if (!own && !returned)
+      n.expect(e == of_body || is_a_childs(e), "with_group lost its body's error");
+    else
+      n.expect(is_a_childs(e), "an error came out of with_group from nowhere");
+    throw;
+  }
+  check_all();
+}
+
+void gather_children(node& n) {
+  auto kin = new_kinship(n);
+  std::vector<seedling> all;
+  std::vector<std::shared_ptr<identity>> who;
+  const std::uint32_t how = n.random(3);
+  for (std::uint32_t i = 1 + n.random(4); i > 0; --i) {
+    all.push_back(sow(n, kin));
+    all.back().wins_at_value = how == 2;
+    who.push_back(all.back().who);
+  }
+  const auto is_one_of_them = [&](const std::exception_ptr& e) {
+    for (const auto& w : who)
+      if (w->error == e) return true;
+    return false;
+  };
+  const auto none_runs = [&] {
+    for (const auto& w : who) n.expect(w->how != ending::running, "one of a team runs after it");
+  };
+  try {
+    if (how == 0) {
+      auto values = n.block(
+          "gather", [&] { return gather(all); }, node::entry::sometimes);
+      n.expect(values.size() == who.size(), "gather gave another number of values");
+      for (std::size_t i = 0; i < who.size(); ++i) check_result(n, *who[i], values[i]);
+    } else if (how == 1) {
+      auto results = n.block(
+          "settle", [&] { return settle(all); }, node::entry::sometimes);
+      n.expect(results.size() == who.size(), "settle gave another number of results");
+      for (std::size_t i = 0; i < who.size(); ++i) {
+        if (results[i])
+          check_result(n, *who[i], results[i].value());
+        else if (!results[i].cancelled())
+          n.expect(results[i].error() == who[i]->error, "settle gave another's error");
+        n.expect(results[i].cancelled() ==
+                     (who[i]->how == ending::cancelled || who[i]->how == ending::unstarted),
+                 "settle says that one was cancelled, or that one was not");
+      }
+    } else {
+      const token first = n.block(
+          "race", [&] { return race(all); }, node::entry::sometimes);
+      bool found = false;
+      for (const auto& w : who) found = found || first.of() == w.get();
+      n.expect(found, "race gave the value of another");
+    }
+    none_runs();
+  } catch (const all_failed& f) {
+    none_runs();
+    n.expect(f.errors().size() == who.size(), "all_failed has another number of errors");
+    for (const auto& w : who) n.expect(w->how != ending::value, "all failed but for one");
+    throw;
+  } catch (const cancelled& c) {
+    none_runs();
+    if (!n.mine(c))
+      n.expect(is_one_of_them(std::current_exception()) || c.fiber() != fiber_id{},
+               "a team threw the error of nobody");
+    throw;
+  } catch (...) {
+    none_runs();
+    if (!n.of.shut_down && (how != 0 || !is_one_of_them(std::current_exception())))
+      n.fail((how == 0   ? "gather"
+              : how == 1 ? "settle"
+                         : "race") +
+             std::string(" threw the error of nobody: ") + describe(std::current_exception()));
+    throw;
+  }
+}
+
+void await_some(node& n) {
+  std::vector<child> all;
+  for (std::uint32_t i = 1 + n.random(4); i > 0; --i) all.push_back(start(n));
+  std::vector<task_ref<token>> refs;
+  for (const child& c : all) refs.emplace_back(c.t);
+  if (n.random(2) == 0) {
+    const auto what = static_cast<wait_for_what>(n.random(3));
+    const bool timed = n.random(2) == 0;
+    const wait_result r = n.block(
+        "wait", [&] { return timed ? wait(refs, what, n.moment()) : wait(refs, what); },
+        node::entry::sometimes);
+    n.expect(r.done.size() + r.pending.size() == refs.size(), "wait has lost a task");
+    for (const std::size_t i : r.done) n.expect(refs[i].done(), "wait says done, and it is not");
+    if (!timed) n.expect(!r.done.empty(), "wait returned early");
+    if (!timed && what == wait_for_what::all) n.expect(r.pending.empty(), "wait left one out");
+  } else {
+    std::size_t seen = 0;
+    auto ended = as_completed(refs);
+    n.block(
+        "as_completed",
+        [&] {
+          for (auto& ref : ended) {
+            ++seen;
+            n.expect(ref.done(), "as_completed gave one that has not");
+          }
+        },
+        node::entry::sometimes);
+    n.expect(seen == refs.size(), "as_completed left one out");
+  }
+  for (child& c : all)
+    if (n.random(4) == 0) ask(c.who, c.t);
+  join_all(n, all);
+}
+
+}  // namespace coir::testing::programs

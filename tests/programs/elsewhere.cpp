@@ -171,17 +171,22 @@ counter count(world& w, std::uint32_t seed) {
     for (std::uint32_t i = 0; i < 6; ++i) {
       leaves(node::here(), 2);
       const int under_way = std::uncaught_exceptions();
-      if (random(2) == 0) {
-        try {
-          throw static_cast<int>(i);
-        } catch (const int caught) {
-          const auto e = std::current_exception();
+      switch (random(3)) {
+        case 0:
+          try {
+            throw static_cast<int>(i);
+          } catch (const int caught) {
+            const auto e = std::current_exception();
+            value = yield(value + 1);
+            node::here().expect(caught == static_cast<int>(i) && std::current_exception() == e,
+                                "a coroutine has another's exception");
+          }
+          break;
+        case 1:  // from a stack of its own, which goes along
+          value = on_big_stack(std::size_t{64} * 1024, [&] { return yield(value + 1); });
+          break;
+        default:
           value = yield(value + 1);
-          node::here().expect(caught == static_cast<int>(i) && std::current_exception() == e,
-                              "a coroutine has another's exception");
-        }
-      } else {
-        value = yield(value + 1);
       }
       node::here().expect(std::uncaught_exceptions() == under_way,
                           "a coroutine has another's exceptions under way");

@@ -82,6 +82,30 @@ void under_shield(node& n) {
   }
 }
 
+// A cancellation that is kept, and thrown again in another scope, is not that scope's.
+void keep_a_cancellation(node& n) {
+  std::exception_ptr kept;
+  const auto until = clock::now() + n.moment() / 2;
+  with_deadline(until, [&] {
+    open_frame here_now(n, opened::timeout, until);
+    try {
+      steps(n, 2);
+    } catch (const cancelled& c) {
+      if (!n.mine(c)) throw;
+      kept = std::current_exception();
+    }
+  });
+  if (kept == nullptr) return;
+  try {
+    with_timeout(1h, [&] { std::rethrow_exception(kept); });
+    n.fail("a kept cancellation was lost");
+  } catch (const timed_out&) {
+    n.fail("a kept cancellation was taken for that of another timeout");
+  } catch (const cancelled& c) {
+    n.expect(n.mine(c), "a kept cancellation names another fiber");
+  }
+}
+
 void cancel_at_random(node& n) { n.of.cancel_somebody(n); }
 
 void take_back(node& n) {

@@ -29,6 +29,7 @@ constexpr std::array choices{
     choice{hand_coroutine_on, 2, true, true, false},
     choice{under_timeout, 10, false, true, true},
     choice{under_shield, 5, false, true, true},
+    choice{keep_a_cancellation, 4, false, true, false},
     choice{cancel_at_random, 4, false, false, true},
     choice{take_back, 2, false, true, false},
     choice{throw_error, 1, false, false, false},

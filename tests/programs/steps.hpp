@@ -29,6 +29,7 @@ void listeners(node&);
 // scopes.cpp
 void under_timeout(node&);
 void under_shield(node&);
+void keep_a_cancellation(node&);
 void cancel_at_random(node&);
 void take_back(node&);
 void throw_error(node&);

@@ -145,8 +145,6 @@ void timers(node& n) {
 
 namespace {
 
-using counter = coroutine<int(int)>;
-
 struct on_its_stack {
   explicit on_its_stack(world& w) : of(w) { ++of.dropping; }
   ~on_its_stack() {
@@ -236,6 +234,23 @@ void hand_coroutine_on(node& n) {
   comes_to(n, *other.who, other.t.id(), [&] { return other.t.get(); });
   while (n.random(3) != 0)
     if (!resume_once(n, *c)) break;
+}
+
+// One that others have begun, or a new one: resumed, and left for the next, who may be a thread.
+void resume_wanderer(node& n) {
+  world& w = n.of;
+  const std::uint32_t place = n.random(static_cast<std::uint32_t>(w.wanderers.size()));
+  counter c;
+  {
+    std::lock_guard lock(w.wanderers_mutex);
+    c = std::move(w.wanderers[place]);
+  }
+  if (c.status() == coroutine_status::dead) c = count(w, n.random(1000));
+  for (std::uint32_t i = 1 + n.random(2); i > 0; --i) resume_once(n, c);
+  {
+    std::lock_guard lock(w.wanderers_mutex);
+    w.wanderers[place].swap(c);
+  }
 }
 
 void generate(node& n) {

@@ -1,6 +1,7 @@
 // Nodes that start others and meet them: in futures, channels, at barriers, as listeners.
 #include <array>
 #include <memory>
+#include <optional>
 
 #include <coir/sync/async.hpp>
 #include <coir/sync/barrier.hpp>
@@ -9,6 +10,7 @@
 #include <coir/sync/future.hpp>
 #include <coir/sync/latch.hpp>
 #include <coir/sync/promise.hpp>
+#include <coir/sync/select.hpp>
 #include <coir/sync/watch.hpp>
 
 #include "children.hpp"
@@ -94,7 +96,19 @@ void producers_and_consumers(node& n) {
   for (std::uint32_t i = 0; i < many; ++i)
     consumers.push_back(start(n, [&, alone = many == 1](node& r) {
       std::array<std::uint64_t, 3> last{};
-      while (auto v = r.block("channel::pop", [&] { return c.pop(); })) {
+      const auto next = [&] {
+        if (r.random(2) == 0) return c.pop();
+        std::optional<std::uint64_t> got;
+        channel<std::uint64_t>* const none = nullptr;
+        const auto take = [&](std::optional<std::uint64_t> v) { got = v; };
+        const auto other = [&](std::optional<std::uint64_t>) {
+          r.fail("a case without a channel was taken");
+        };
+        if (select(on_pop(none, other), on_pop(c, take)) != 1)
+          r.fail("select took what it did not have");
+        return got;
+      };
+      while (auto v = r.block("channel::pop", next)) {
         const std::size_t by = *v >> 32;
         const std::uint64_t number = *v & 0xffffffffU;
         ++taken[by];
@@ -119,6 +133,10 @@ void producers_and_consumers(node& n) {
   };
   {
     const closer at_the_end{c};
+    if (n.random(3) == 0) {
+      leaves(n, 2);
+      c.close();  // under the producers, to whom it says so
+    }
     join_all(n, producers);
     if (n.random(3) == 0) ask(consumers[0].who, consumers[0].t);
   }

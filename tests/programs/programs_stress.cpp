@@ -80,6 +80,15 @@ class programs_stress : public ::testing::TestWithParam<rung> {
       });
   }
 
+  // Strikes while the others are at it, wherever they are.
+  static void cancel_again_and_again(world& w, const std::shared_ptr<identity>& who) {
+    node n(who, 0, 1);
+    for (std::uint32_t i = 20 + n.random(200); i > 0; --i) {
+      w.cancel_somebody(n);
+      n.random.spin(40'000);
+    }
+  }
+
   void run_program(std::uint64_t seed) {
     const std::size_t descriptors = open_descriptors();
     dice random(static_cast<std::uint32_t>(seed));
@@ -100,7 +109,7 @@ class programs_stress : public ::testing::TestWithParam<rung> {
         std::vector<std::thread> threads;
         for (std::uint32_t i = random(3); i > 0; --i)
           threads.emplace_back([&w, who = std::make_shared<identity>(w, nullptr, i, nullptr)] {
-            on_a_thread(w, who);
+            who->seed % 3 == 0 ? cancel_again_and_again(w, who) : on_a_thread(w, who);
           });
         if (ends_early) {
           std::this_thread::sleep_for(std::chrono::microseconds(random(3'000)));

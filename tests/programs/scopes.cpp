@@ -96,8 +96,16 @@ void keep_a_cancellation(node& n) {
     }
   });
   if (kept == nullptr) return;
+  const auto soon = clock::now() + n.moment() / 8;
+  const bool strikes = n.random(2) == 0;  // the other timeout, too, and before
   try {
-    with_timeout(1h, [&] { std::rethrow_exception(kept); });
+    with_deadline(strikes ? soon : clock::time_point::max(), [&] {
+      open_frame here_now(n, opened::timeout, strikes ? soon : clock::time_point::max());
+      try {
+        if (strikes) n.block("sleep", [&] { this_fiber::sleep_until(soon + 1ms); });
+      } catch (const cancelled&) {}
+      std::rethrow_exception(kept);
+    });
     n.fail("a kept cancellation was lost");
   } catch (const timed_out&) {
     n.fail("a kept cancellation was taken for that of another timeout");

@@ -50,6 +50,7 @@ constexpr std::array choices{
     choice{stay_pinned, 3, false, false, true},
     choice{timers, 3, false, true, false},
     choice{resume_coroutine, 4, false, false, true},
+    choice{resume_wanderer, 4, false, false, true},
     choice{generate, 3, false, false, true},
 };
 

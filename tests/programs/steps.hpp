@@ -53,6 +53,7 @@ void stay_pinned(node&);
 void timers(node&);
 void resume_coroutine(node&);
 void hand_coroutine_on(node&);
+void resume_wanderer(node&);
 void generate(node&);
 // streams.cpp
 void bytes_through_a_stream(node&);

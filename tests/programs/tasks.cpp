@@ -1,4 +1,5 @@
 // Nodes that start nodes: tasks, groups, teams.
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -8,18 +9,6 @@
 #include "children.hpp"
 
 namespace coir::testing::programs {
-namespace {
-
-// Marks that a kinship is about to be cancelled with who unwinds past it.
-struct mark_unwinding {
-  kinship& all;
-  ~mark_unwinding() {
-    if (!joined) strike(all);
-  }
-  bool joined = false;
-};
-
-}  // namespace
 
 void join_child(node& n) {
   child c = start(n);
@@ -80,51 +69,85 @@ void join_child(node& n) {
   n.expect(c.t.done() && c.t.state() == task_state::done, "a task was got and is not done");
 }
 
+namespace {
+
+// A group and all that were ever in it; children add to it, too.
+struct family {
+  family(node& n, std::size_t limit) : kin(new_kinship(n)), group(limit) {}
+  ~family() {
+    if (!joined) strike(*kin);
+  }
+  void add(node& by) {
+    seedling s = sow(by, kin, [this](node& child) { live_in(child); });
+    auto who = s.who;
+    auto options = some_options(by, s);
+    auto ref = by.block("group::spawn", [&] { return group.spawn(options, std::move(s)); });
+    if (by.random(3) == 0) by.of.enlist(who, ref);
+    std::lock_guard lock(mutex);
+    all.emplace_back(who, std::move(ref));
+  }
+  void cancel() {
+    strike(*kin);
+    group.cancel();
+  }
+  bool has_thrown(const std::exception_ptr& e) {
+    std::lock_guard lock(mutex);
+    for (auto& a : all)
+      if (a.first->error == e) return true;
+    return false;
+  }
+
+  const std::shared_ptr<kinship> kin;
+  std::mutex mutex;
+  std::vector<std::pair<std::shared_ptr<identity>, task_ref<token>>> all;  // under mutex
+  bool bounded = false;
+  task_group group;
+  bool joined = false;  // behind the group: it is cancelled when this says that it may be
+
+ private:
+  void live_in(node& child) {
+    steps(child, 4);
+    // With a limit, all places may be taken by those who wait for one.
+    if (child.random(4) == 0 && !bounded) add(child);
+    if (child.random(12) == 0) cancel();
+    live(child);
+  }
+};
+
+}  // namespace
+
 void join_group(node& n) {
-  auto kin = new_kinship(n);
-  std::vector<std::pair<std::shared_ptr<identity>, task_ref<token>>> all;
   const std::uint32_t limit = n.random(3) == 0 ? 2 : 0;
+  std::vector<std::pair<std::shared_ptr<identity>, task_ref<token>>> all;
   bool failed = false;
   std::exception_ptr thrown;
   {
-    task_group g(limit);
-    mark_unwinding mark{*kin};
+    family f(n, limit);
+    f.bounded = limit != 0;
     try {
-      for (std::uint32_t i = 1 + n.random(4); i > 0; --i) {
-        seedling s = sow(n, kin);
-        auto who = s.who;
-        auto options = some_options(n, s);
-        auto ref = n.block("group::spawn", [&] { return g.spawn(options, std::move(s)); });
-        if (n.random(3) == 0) n.of.enlist(who, ref);
-        all.emplace_back(who, std::move(ref));
-      }
+      for (std::uint32_t i = 1 + n.random(4); i > 0; --i) f.add(n);
     } catch (const cancelled& c) {
       if (n.mine(c)) throw;
-      n.expect(kin->struck > 0, "a group says it is cancelled, and nobody has done that");
+      n.expect(f.kin->struck > 0, "a group says it is cancelled, and nobody has done that");
       n.expect(c.fiber() == fiber_id{}, "a refused spawn names a fiber");
     }
     steps(n, 2);
-    if (n.random(3) == 0) {
-      strike(*kin);
-      g.cancel();
-    }
+    if (n.random(3) == 0) f.cancel();
     try {
       n.block(
-          "group::join", [&] { g.join(); }, node::entry::sometimes);
-      mark.joined = true;
+          "group::join", [&] { f.group.join(); }, node::entry::sometimes);
     } catch (...) {
-      mark.joined = true;
       thrown = std::current_exception();
     }
+    f.joined = true;
     bool first = true;
-    for (const std::exception_ptr& e : g.errors()) {
+    for (const std::exception_ptr& e : f.group.errors()) {
       failed = true;
       if (first) n.expect(e == thrown, "join threw another error than the first");
       first = false;
-      bool found = false;
-      for (auto& a : all) found = found || a.first->error == e;
-      n.expect(found, "an error of a group is none of its children's");
+      n.expect(f.has_thrown(e), "an error of a group is none of its children's");
     }
+    all = std::move(f.all);
   }
   for (auto& [who, ref] : all) {
     n.expect(ref.done(), "a child has outlived its group");

@@ -230,6 +230,10 @@ void world::check_queue(Q& q, const char* name) {
 
 void world::check_end() {
   for (enlisted& e : enlisted_) e = {};
+  {
+    node closes(std::make_shared<identity>(*this, nullptr, 99, nullptr), 0, 1);
+    for (counter& c : wanderers) c = {};
+  }
   check_lock(mutexes[0], "mutex 0");
   check_lock(mutexes[1], "mutex 1");
   check_lock(shared_mutexes[0], "shared_mutex 0");

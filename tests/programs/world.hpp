@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <coir/coroutine/coroutine.hpp>
 #include <coir/sched/context_var.hpp>
 #include <coir/sched/runtime.hpp>
 #include <coir/sync/channel.hpp>
@@ -59,6 +60,9 @@ struct counted_queue {
   std::atomic<std::uint64_t> pushed{0}, popped{0};
 };
 
+// Answers a number with the next.
+using counter = coroutine<int(int)>;
+
 struct world {
   world(runtime& in, std::uint64_t seed_of_it) : rt(in), seed(seed_of_it) {}
   world(const world&) = delete;
@@ -97,6 +101,10 @@ struct world {
   counted_queue<work_queue<item, by<std::less<>>>> ranked;
 
   context_var<std::uint64_t> context{0};
+
+  // Coroutines that whoever takes one resumes, fiber or thread.
+  std::mutex wanderers_mutex;
+  std::array<counter, 3> wanderers;
 
   std::atomic<std::uint64_t> calls_made{0}, calls_ran{0}, calls_dropped{0};
 

@@ -76,7 +76,7 @@ void on_another_stack(node& n) {
     char big[300 * 1024];
     std::memset(big, 1, 64);
     big[sizeof big - 1] = 3;
-    leaves(n, 2);
+    steps(n, 2);
     return big[sizeof big - 1] + big[0];
   });
   n.expect(value == 4, "a big stack has lost what lay on it");
@@ -167,7 +167,10 @@ counter count(world& w, std::uint32_t seed) {
     dice random(seed);
     int value = first;
     for (std::uint32_t i = 0; i < 6; ++i) {
-      leaves(node::here(), 2);
+      if (random(3) == 0)
+        steps(node::here(), 2);
+      else
+        leaves(node::here(), 2);
       const int under_way = std::uncaught_exceptions();
       switch (random(3)) {
         case 0:

@@ -7,9 +7,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <random>
 #include <thread>
+#include <vector>
 
 #include "children.hpp"
 #include "tests/io/io_fixture.hpp"
@@ -22,7 +24,8 @@ using namespace programs;
 // Stops the process, with what every fiber waits for, if a program stands still.
 class guardian {
  public:
-  explicit guardian(world& w) : thread_([this, &w] { look_after(w); }) {}
+  guardian(world& w, const std::vector<std::unique_ptr<runtime>>& in)
+      : thread_([this, &w, &in] { look_after(w, in); }) {}
   ~guardian() {
     {
       std::lock_guard lock(mutex_);
@@ -35,14 +38,14 @@ class guardian {
   guardian& operator=(const guardian&) = delete;
 
  private:
-  void look_after(world& w) {
+  void look_after(world& w, const std::vector<std::unique_ptr<runtime>>& in) {
     std::unique_lock lock(mutex_);
     for (std::uint64_t last = ~0U;; last = w.progress) {
       if (changed_.wait_for(lock, sanitized ? 120s : 40s, [this] { return end_; })) return;
       if (w.progress != last) continue;
       std::fprintf(stderr, "COIR_TEST_SEED=%llu stands still after %llu blocking calls\n",
                    static_cast<unsigned long long>(w.seed), static_cast<unsigned long long>(last));
-      w.rt.dump(std::cerr);
+      for (const auto& r : in) r->dump(std::cerr);
       std::abort();
     }
   }
@@ -89,44 +92,68 @@ class programs_stress : public ::testing::TestWithParam<rung> {
     }
   }
 
+  static options some_options(dice& random) {
+    options o;
+    o.workers = GetParam().workers;
+    o.reactor = GetParam().kind;
+    o.on_unhandled = unhandled;
+    if (random(4) == 0) o.idle_poll = 0us;
+    if (random(4) == 0) o.blocking_threads = 1;
+    if (random(8) == 0) o.measure_stacks = true;
+    return o;
+  }
+
+  struct first_fiber {
+    first_fiber(world& w, runtime& in, std::uint32_t index, dice& random)
+        : who(std::make_shared<identity>(w, nullptr, index, nullptr)),
+          t(in.spawn(seedling{who, 200 + random(random(4) == 0 ? 4000 : 600), 0, 0, {}})) {}
+    std::shared_ptr<identity> who;
+    task<token> t;
+  };
+
+  // The trees of one program, each in a runtime of its own, and the threads; until all have ended.
+  static void run_trees(world& w, const std::vector<std::unique_ptr<runtime>>& in, dice& random) {
+    const bool ends_early = random(5) == 0;
+    std::vector<first_fiber> roots;
+    for (const auto& r : in) {
+      roots.emplace_back(w, *r, static_cast<std::uint32_t>(50 + roots.size()), random);
+      if (!ends_early) w.enlist(roots.back().who, task_ref(roots.back().t));
+    }
+    std::vector<std::thread> threads;
+    for (std::uint32_t i = random(3); i > 0; --i)
+      threads.emplace_back([&w, who = std::make_shared<identity>(w, nullptr, i, nullptr)] {
+        who->seed % 3 == 0 ? cancel_again_and_again(w, who) : on_a_thread(w, who);
+      });
+    if (ends_early) {
+      std::this_thread::sleep_for(std::chrono::microseconds(random(3'000)));
+      w.shut_down = true;
+      for (const auto& r : in) r->shutdown();
+    }
+    for (first_fiber& f : roots) f.t.wait();
+    for (auto& t : threads) t.join();
+  }
+
+  static void expect_nothing_left(world& w, const runtime& r) {
+    // Calls that were put off, and fibers that nobody waits for.
+    if (!eventually([&] { return r.metrics().fibers_alive == 0; }, 60s))
+      w.fail("runtime", "a fiber is left");
+    for (const fiber_info& f : r.fibers()) w.fail(f.name, "is left, and waits for " + f.waits_for);
+    if (!eventually([&] { return r.metrics().io_in_flight == 0; }))
+      w.fail("runtime", "an operation is left in flight");
+  }
+
   void run_program(std::uint64_t seed) {
     const std::size_t descriptors = open_descriptors();
     dice random(static_cast<std::uint32_t>(seed));
     {
-      options o;
-      o.workers = GetParam().workers;
-      o.reactor = GetParam().kind;
-      o.on_unhandled = unhandled;
-      if (random(4) == 0) o.idle_poll = 0us;
-      runtime r(o);
-      world w(r, seed);
+      std::vector<std::unique_ptr<runtime>> in;
+      for (int i = random(3) == 0 ? 2 : 1; i > 0; --i)
+        in.push_back(std::make_unique<runtime>(some_options(random)));
+      world w(*in[0], seed);
       {
-        const guardian guard(w);
-        const bool ends_early = random(5) == 0;
-        auto root = std::make_shared<identity>(w, nullptr, 0, nullptr);
-        auto first = r.spawn(seedling{root, 200 + random(random(4) == 0 ? 4000 : 600), 0, 0, {}});
-        if (!ends_early) w.enlist(root, task_ref(first));
-        std::vector<std::thread> threads;
-        for (std::uint32_t i = random(3); i > 0; --i)
-          threads.emplace_back([&w, who = std::make_shared<identity>(w, nullptr, i, nullptr)] {
-            who->seed % 3 == 0 ? cancel_again_and_again(w, who) : on_a_thread(w, who);
-          });
-        if (ends_early) {
-          std::this_thread::sleep_for(std::chrono::microseconds(random(3'000)));
-          w.shut_down = true;
-          r.shutdown();
-        }
-        first.wait();
-        for (auto& t : threads) t.join();
-        first = {};
-        root.reset();
-        // Calls that were put off, and fibers that nobody waits for.
-        EXPECT_TRUE(eventually([&] { return r.metrics().fibers_alive == 0; }, 60s))
-            << "COIR_TEST_SEED=" << seed << ": a fiber is left";
-        for (const fiber_info& f : r.fibers())
-          w.fail(f.name, "is left, and waits for " + f.waits_for);
-        if (!eventually([&] { return r.metrics().io_in_flight == 0; }))
-          w.fail("runtime", "an operation is left in flight");
+        const guardian guard(w, in);
+        run_trees(w, in, random);
+        for (const auto& r : in) expect_nothing_left(w, *r);
         w.check_end();
       }
       steps_ += w.steps;

@@ -213,7 +213,7 @@ class worker final : public host, private fiber::carrier {
   alignas(64) std::atomic<queue_counts> waiting_{};  // in queue_; not in the run-next slot
   std::atomic<clock::rep> earliest_{clock::duration::max().count()};
   std::atomic<std::size_t> timer_count_{0};
-  std::atomic<std::size_t> io_in_flight_{0};  // at the last turn
+  std::atomic<std::size_t> io_in_flight_{0};  // at the last turn or sleep
   std::atomic<std::uint64_t> turns_{0};       // of the loop: a rescuer tells a hog by it
   std::atomic<bool> asleep_{false};
   std::atomic<bool> waits_for_io_{false};      // while asleep

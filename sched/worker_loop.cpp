@@ -170,6 +170,7 @@ void worker::sleep() noexcept {
   ready_list done;
   asleep_.store(true, std::memory_order_relaxed);
   waits_for_io_.store(io->busy(), std::memory_order_relaxed);
+  io_in_flight_.store(io->in_flight(), std::memory_order_relaxed);  // since then it has polled
   stacks_asleep_.store(stacks_.cached(), std::memory_order_relaxed);
   if (core.anyone_starves()) sweep_timers();
   core.idle.announce(index, std::exchange(searching_, false));

@@ -1,5 +1,8 @@
 // Runtimes as values: their beginning, what they show, their end.
 #include <coir/sched/cancelled.hpp>
+#include <coir/sched/driver.hpp>
+#include <coir/sched/futex_driver.hpp>
+#include <coir/sched/parts.hpp>
 #include <coir/sync/event.hpp>
 #include <coir/sync/mutex.hpp>
 
@@ -366,6 +369,60 @@ TEST(runtime_series, a_thousand_runtimes_one_after_another) {
   for (int i = 0; i < series; ++i) EXPECT_EQ(make_runtime(2)->block_on([i] { return i; }), i);
   EXPECT_TRUE(eventually([&] { return running_threads() <= threads; }));
   EXPECT_EQ(open_descriptors(), descriptors);
+}
+
+// An operation that nobody waits for ends in a poll, as that of a listener that accepts ahead.
+class forgetful_driver final : public sched::driver {
+ public:
+  explicit forgetful_driver(std::atomic<std::size_t>& n)
+      : in_(sched::make_futex_drivers()->make()), n_(n) {}
+  sched::completion_contract contract() const noexcept override { return in_->contract(); }
+  void attach() override { in_->attach(); }
+  void detach() noexcept override { in_->detach(); }
+  void poll(sched::ready_list& r) noexcept override {
+    in_->poll(r);
+    n_ = 0;
+  }
+  void wait(clock::time_point until, sched::ready_list& r) noexcept override {
+    in_->wait(until, r);
+  }
+  void interrupt() noexcept override { in_->interrupt(); }
+  bool busy() const noexcept override { return n_ != 0; }
+  std::size_t in_flight() const noexcept override { return n_; }
+
+ private:
+  const std::unique_ptr<sched::driver> in_;
+  std::atomic<std::size_t>& n_;
+};
+class forgetful_drivers final : public sched::driver_factory {
+ public:
+  explicit forgetful_drivers(std::atomic<std::size_t>& n) : n_(n) {}
+  std::unique_ptr<sched::driver> make() override { return std::make_unique<forgetful_driver>(n_); }
+  const char* name() const noexcept override { return "forgetful"; }
+  const char* reason() const noexcept override { return "a test counts its operations"; }
+
+ private:
+  std::atomic<std::size_t>& n_;
+};
+
+TEST(runtime_metrics_test, what_ended_before_a_worker_fell_asleep_is_not_in_flight) {
+  std::atomic<std::size_t> in_flight{0};
+  options o;
+  o.workers = 2;
+  o.idle_poll = 0us;
+  sched::parts made_of(std::make_unique<forgetful_drivers>(in_flight));
+  made_of.looks_for_deadlocks = false;  // or a sleeper wakes for that, and counts anew
+  runtime r(o, std::move(made_of));
+  for (int round = 0; round < 20; ++round) {
+    r.block_on([&] {
+      // Until the other worker is the one that wakes now and then to look after this one.
+      const auto until = clock::now() + 10ms;
+      while (clock::now() < until) {}
+      in_flight = 1;
+    });
+    ASSERT_TRUE(eventually([&] { return r.metrics().io_in_flight == 0; }, 3s))
+        << "all sleep, and something is in flight; round " << round;
+  }
 }
 
 }  // namespace

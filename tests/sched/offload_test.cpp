@@ -213,6 +213,28 @@ TEST_P(offload_test, async_gives_a_future_and_its_result_may_be_dropped) {
   EXPECT_THROW(static_cast<void>(offload_async([] {})), std::system_error);
 }
 
+// The pool's thread has let go of it before anybody learns of it.
+TEST_P(offload_test, an_error_of_async_goes_with_its_last_handler) {
+  struct counted {
+    explicit counted(std::atomic<int>& n) : alive(n) { ++alive; }
+    counted(const counted& other) : alive(other.alive) { ++alive; }
+    ~counted() { --alive; }
+    std::atomic<int>& alive;
+  };
+  std::atomic<int> alive{0};
+  int outlived = 0;
+  on_fiber([&] {
+    for (int round = 0; round < (sanitized ? 200 : 1000); ++round) {
+      try {
+        offload_async([&] { throw counted(alive); }).get();
+      } catch (const counted&) {}
+      outlived += alive != 0;
+      while (alive != 0) this_fiber::yield();
+    }
+  });
+  EXPECT_EQ(outlived, 0) << "an error was kept by the thread that it was thrown on";
+}
+
 TEST_P(offload_test, the_end_drops_the_calls_that_have_not_begun) {
   opts.blocking_threads = 1;
   std::atomic<bool> entered{false}, ended{false};

@@ -26,6 +26,7 @@ struct offloaded_call final : offload_job {
   static void run_it(offload_job& j) noexcept {
     const std::unique_ptr<offloaded_call> self(static_cast<offloaded_call*>(&j));
     if (self->result.cancelled()) return;
+    std::exception_ptr error;  // given when this thread has left its handler
     try {
       const context_snapshot::installed here(self->context);
       if constexpr (std::is_void_v<T>) {
@@ -35,8 +36,9 @@ struct offloaded_call final : offload_job {
         self->result.try_set_value(std::invoke(std::move(self->function)));
       }
     } catch (...) {
-      self->result.try_set_exception(std::current_exception());
+      error = std::current_exception();
     }
+    if (error != nullptr) self->result.try_set_exception(std::move(error));
   }
   static void drop_it(offload_job& j) noexcept { delete static_cast<offloaded_call*>(&j); }
 

@@ -337,6 +337,49 @@ TEST_P(timeout_test, an_outer_timeout_waits_for_the_shield_inside) {
   });
 }
 
+TEST_P(timeout_test, one_that_strikes_inside_a_shield_leaves_what_waits_outside_there) {
+  on_fiber([] {
+    int inner = 0;
+    EXPECT_THROW(with_timeout(1ms,
+                              [&] {
+                                shield([&] {
+                                  while (!this_fiber::cancel_requested())
+                                    this_fiber::sleep_for(1ms);
+                                  // Both would strike now.
+                                  EXPECT_THROW(
+                                      with_timeout(0ms, [] { this_fiber::sleep_for(for_ever); }),
+                                      timed_out);
+                                  ++inner;
+                                });
+                                this_fiber::yield();
+                                ++inner;
+                              }),
+                 timed_out);
+    EXPECT_EQ(inner, 1);
+  });
+}
+
+TEST_P(timeout_test, a_cancellation_that_is_kept_is_not_that_of_another_which_has_struck_before) {
+  on_fiber([] {
+    std::exception_ptr kept;
+    with_timeout(0ms, [&] {
+      try {
+        this_fiber::yield();
+      } catch (const cancelled&) {
+        kept = std::current_exception();
+      }
+    });
+    ASSERT_NE(kept, nullptr);
+    const auto keeps = [&] {
+      with_timeout(0ms, [&] {
+        EXPECT_THROW(this_fiber::yield(), cancelled);  // its own
+        std::rethrow_exception(kept);
+      });
+    };
+    EXPECT_THROW(keeps(), cancelled);
+  });
+}
+
 TEST_P(timeout_test, shutdown_passes_every_timeout) {
   std::atomic<bool> parked{false};
   std::atomic<int> seen{0};

@@ -139,7 +139,9 @@ class node {
   void expect(bool holds, const char* text) const {
     if (!holds) fail(text);
   }
-  clock::duration moment() { return std::chrono::nanoseconds(random(300'000)); }
+  clock::duration moment() {
+    return std::chrono::nanoseconds(random(8) == 0 ? 0 : random(300'000));
+  }
 
   world& of;
   const std::shared_ptr<identity> me;

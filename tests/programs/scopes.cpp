@@ -1,5 +1,8 @@
 // Timeouts, shields, cancellation and exceptions, in any nesting.
-#include "steps.hpp"
+#include <optional>
+#include <stop_token>
+
+#include "children.hpp"
 
 namespace coir::testing::programs {
 
@@ -17,15 +20,25 @@ void under_timeout(node& n) {
       };
       try {
         steps(n, 2);
-        if (n.random(3) == 0) {
-          const auto next = clock::now() + n.moment();
+        const auto move = [&](node& by) {
+          const auto next = clock::now() + by.moment();
           here_now.move_deadline(next);
           try {
             s.reschedule(next);
           } catch (const std::logic_error&) {
-            n.expect(s.expired(), "a timeout that has not expired could not be moved");
+            by.expect(s.expired(), "a timeout that has not expired could not be moved");
           }
+        };
+        if (n.random(3) == 0) {
+          move(n);
           steps(n, 2);
+        } else if (n.level == 0 && n.fuel > 3 && !n.unwinding() && n.random(4) == 0) {
+          child mover = start(n, [&](node& c) {
+            leaves(c, 1);
+            move(c);
+          });
+          steps(n, 2);
+          comes_to(n, *mover.who, mover.t.id(), [&] { return mover.t.get(); });
         }
         note();
         returned = true;
@@ -126,6 +139,29 @@ void take_back(node& n) {
              "uncancel took back what nobody had asked for");
   }
   n.take_notice();
+}
+
+// A token that was given out before a request has stopped when that is thrown.
+void watch_token(node& n) {
+  const std::stop_token token = this_fiber::stop_token();
+  std::atomic<int> called{0};
+  const std::uint64_t before = n.deliveries;
+  const auto check = [&] {
+    if (n.deliveries == before) return;
+    n.expect(token.stop_requested(), "a request was thrown, and the token has not stopped");
+  };
+  std::optional<std::stop_callback<std::function<void()>>> callback;
+  callback.emplace(token, [&called] { ++called; });
+  try {
+    steps(n, 3);
+  } catch (...) {
+    check();
+    throw;
+  }
+  check();
+  const bool stopped = token.stop_requested();
+  callback.reset();  // waits for a call that is under way
+  n.expect(called <= 1 && (called == 1 || !stopped), "a stop callback ran twice, or never");
 }
 
 void throw_error(node& n) {

@@ -32,6 +32,7 @@ constexpr std::array choices{
     choice{keep_a_cancellation, 4, false, true, false},
     choice{cancel_at_random, 4, false, false, true},
     choice{take_back, 2, false, true, false},
+    choice{watch_token, 4, false, true, false},
     choice{throw_error, 1, false, false, false},
     choice{catch_and_wait, 4, false, false, true},
     choice{unwind_slowly, 4, false, false, true},

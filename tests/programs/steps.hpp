@@ -32,6 +32,7 @@ void under_shield(node&);
 void keep_a_cancellation(node&);
 void cancel_at_random(node&);
 void take_back(node&);
+void watch_token(node&);
 void throw_error(node&);
 void catch_and_wait(node&);
 void unwind_slowly(node&);

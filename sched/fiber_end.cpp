@@ -51,12 +51,21 @@ void call(end_callback* first, fiber_record& f) noexcept {
 
 }  // namespace
 
+// Who comes to join meanwhile waits for the callbacks like everybody, though the fiber is done:
+// they may borrow from a joiner's stack.
 void tell_who_waits_locked(fiber_record& f) noexcept {
   ready_list joiners;
   take_joiners_locked(f, joiners, nullptr);
-  end_callback* const callbacks = take_callbacks_locked(f);
+  if (end_callback* const callbacks = take_callbacks_locked(f)) {
+    fiber_extras& e = *f.extras.load(std::memory_order_relaxed);
+    e.telling = true;
+    f.join_lock.unlock();
+    call(callbacks, f);
+    f.join_lock.lock();
+    e.telling = false;
+    take_joiners_locked(f, joiners, nullptr);
+  }
   f.join_lock.unlock();
-  call(callbacks, f);
   while (waiter* w = joiners.pop()) wake(*w);
 }
 
@@ -71,9 +80,11 @@ void break_promise(fiber_record& f, const runtime_core& of) noexcept {
     f.ending.store(task_ending::abandoned, std::memory_order_release);
     f.error_seen.store(true, std::memory_order_relaxed);
     f.state.store(task_state::done, std::memory_order_release);
-    take_joiners_locked(f, joiners, &of);
     callbacks = take_callbacks_locked(f);
+  } else if (fiber_extras* e = f.extras.load(std::memory_order_acquire)) {
+    e->telling = false;  // a callback that never returns keeps nobody
   }
+  take_joiners_locked(f, joiners, &of);
   f.join_lock.unlock();
   if (lives && f.functions->abandoned != nullptr) f.functions->abandoned(f);
   call(callbacks, f);

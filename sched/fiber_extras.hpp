@@ -45,6 +45,7 @@ struct fiber_extras {
   } timeouts;
 
   end_callback* callbacks = nullptr;  // under the record's join_lock
+  bool telling = false;               // the same: it is done, and its callbacks are being called
   std::uint64_t last_callback = 0;    // the same
 
   fiber_storage storage;  // the fiber's own

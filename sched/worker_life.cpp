@@ -77,17 +77,41 @@ static bool asked_of_something(const waiter& w) noexcept {
 
 // A join of a fiber that is under way, by anybody. What is rare lies here, so that the other path
 // needs few registers.
+// Of one that is done: whether its callbacks are still being called.
+static bool is_telling_locked(const fiber_record& f) noexcept {
+  const fiber_extras* e = f.extras.load(std::memory_order_acquire);
+  return e != nullptr && e->telling;
+}
+
+// Its callbacks come before whoever joins it, but for callbacks, its own and others', which may not
+// wait. They are short: neither a cancellation nor a deadline strikes here.
+[[gnu::noinline]] static void until_told(fiber_record& f) {
+  host& here = current_host();
+  waiter& me = *here.running;
+  if ((me.attention.load(std::memory_order_relaxed) & may_not_suspend) != 0) return;
+  if (here.kind == host_kind::worker && static_cast<fiber_record&>(me).done()) return;
+  f.join_lock.lock();
+  if (!is_telling_locked(f)) return f.join_lock.unlock();
+  wait_node node;
+  static_cast<void>(
+      wait_in(f.joiners, f.join_lock, node, {wait_kind::join, f.id().value(), false}, never));
+}
+
 [[gnu::noinline]] static outcome join_started(fiber_record& f, clock::time_point deadline,
                                               bool cancellable) {
   f.join_lock.lock();
-  if (f.done()) return f.join_lock.unlock(), outcome::granted;
+  if (f.done() && !is_telling_locked(f)) return f.join_lock.unlock(), outcome::granted;
   wait_node node;
   return wait_in(f.joiners, f.join_lock, node, {wait_kind::join, f.id().value(), cancellable},
                  deadline);
 }
 
 bool join(fiber_record& f, clock::time_point deadline, bool cancellable) {
-  if (f.done()) return true;
+  if (f.done()) {
+    if (f.extras.load(std::memory_order_acquire) != nullptr) [[unlikely]]
+      until_told(f);
+    return true;
+  }
   host& here = current_host();
   waiter& me = *here.running;
   if (&me == &f) [[unlikely]]

@@ -349,6 +349,50 @@ TEST_P(gather_test, functions_on_done_are_called_in_order_before_a_joiner_goes_o
   });
 }
 
+// They may borrow from the stack of who joins: also one who comes while they are being called.
+TEST_P(gather_test, a_join_that_finds_the_task_done_waits_for_its_functions_on_done) {
+  for (int round = 0; round < 3; ++round) {
+    std::atomic<bool> inside{false}, go{false}, out{false};
+    std::atomic<int> early{0}, joined{0};
+    auto others = rt().spawn([] { return 1; });
+    others.wait();
+    event ends;
+    auto t = rt().spawn([&] { ends.wait(); });
+    const task_ref<void> ref(t);
+    t.on_done([&] {
+      EXPECT_TRUE(ref.done());
+      EXPECT_EQ(ref.error(), nullptr);  // itself waits for nobody
+      EXPECT_EQ(others.get(), 1);
+      inside = true;
+      while (!go) std::this_thread::yield();
+      out = true;
+    });
+    ends.set();
+    ASSERT_TRUE(eventually([&] { return inside.load(); }));
+    std::vector<std::thread> threads;
+    for (int how = 0; how < 3; ++how)
+      threads.emplace_back([&, how, mine = ref] {
+        EXPECT_TRUE(mine.done());
+        if (how == 0) {
+          mine.wait();
+        } else if (how == 1) {
+          EXPECT_EQ(mine.error(), nullptr);
+        } else {
+          EXPECT_TRUE(mine.wait_for(1h));
+        }
+        early += out ? 0 : 1;
+        ++joined;
+      });
+    std::this_thread::sleep_for(10ms);
+    EXPECT_EQ(joined, 0);
+    go = true;
+    t.get();
+    EXPECT_TRUE(out);
+    for (auto& x : threads) x.join();
+    EXPECT_EQ(early, 0) << "a join returned before a function that may borrow from it";
+  }
+}
+
 TEST_P(gather_test, what_a_function_on_done_throws_is_reported) {
   on_fiber([] {
     event go_on;

@@ -40,7 +40,7 @@ bool remove_end_callback(fiber_record&, callback_id) noexcept;
 
 template <class T>
 T get_of(fiber_record& f) {
-  if (!f.done()) join(f, never);
+  if (!f.done() || f.extras.load(std::memory_order_acquire) != nullptr) join(f, never);
   auto& payload = payload_of<T>(f);
   if (!payload.take_turn(f)) throw std::future_error(std::future_errc::future_already_retrieved);
   if (f.ending.load(std::memory_order_relaxed) != task_ending::value) rethrow(f);
@@ -82,9 +82,9 @@ class task_handle {
   fiber_id id() const noexcept { return record_ == nullptr ? fiber_id{} : record_->id(); }
   std::string name() const { return name_of_task(record()); }
 
-  // Calls f when the fiber has ended, before its joiners are woken, where it ends and in the order
-  // of the calls; at once and here if it has ended. f must not wait; what it throws goes to
-  // options::on_unhandled.
+  // Calls f when the fiber has ended, before any join returns, where it ends and in the order of
+  // the calls; at once and here if it has ended. f must not wait, and finds the fiber done; what it
+  // throws goes to options::on_unhandled.
   callback_id on_done(std::function<void()> f) { return add_end_callback(record(), std::move(f)); }
   bool remove_on_done(callback_id id) {  // whether it will not be called, and had not been
     return remove_end_callback(record(), id);
@@ -110,7 +110,8 @@ class task_handle {
   void swap(task_handle& other) noexcept { std::swap(record_, other.record_); }
   void cancel_and_join() noexcept {
     if (record_ == nullptr) return;
-    if (!record_->done()) sched::cancel_and_join(*record_);
+    if (!record_->done() || record_->extras.load(std::memory_order_acquire) != nullptr)
+      sched::cancel_and_join(*record_);
     release(*record_);
   }
   void let_go() {

@@ -105,7 +105,7 @@ TEST_P(sync_race, a_shared_mutex_has_one_writer_or_many_readers_and_is_free_at_t
   };
   const fiber_body use = [&](dice& random) {
     const bool writes = random(3) == 0;
-    const bool timed = random(3) == 0;
+    const bool timed = random(2) == 0;
     const auto patience = little_patience(random);
     if (writes) {
       if (timed ? !m.try_lock_for(patience) : (m.lock(), false)) {

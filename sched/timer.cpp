@@ -115,9 +115,9 @@ bool cancel_later(delayed_call& c) noexcept {
   return true;
 }
 
-bool move_later(const std::shared_ptr<delayed_call>& c, clock::time_point at) {
+// Its lock is held, so that a cancellation meets it before or after.
+static bool move_locked(const std::shared_ptr<delayed_call>& c, clock::time_point at) {
   delayed_calls::state& s = delayed_calls::of(*c);
-  std::lock_guard held(s.lock);
   const runtime_of runs(s);
   if (runs.core == nullptr || runs.core->refusing.load(std::memory_order_relaxed)) return false;
   worker* const here = runs.core->this_worker();
@@ -125,10 +125,8 @@ bool move_later(const std::shared_ptr<delayed_call>& c, clock::time_point at) {
     if (here == nullptr) {
       spawn_in(spawn_request{runs.core}, [c] {
         delayed_calls::state& its = delayed_calls::of(*c);
-        its.lock.lock();
-        const auto when = std::exchange(its.wanted, std::nullopt);
-        its.lock.unlock();
-        if (when) move_later(c, *when);
+        std::lock_guard held(its.lock);
+        if (its.wanted) move_locked(c, *its.wanted);
       }).detach();
       if (delayed_calls::take(s)) delayed_calls::drop(s);  // once nothing can fail
       s.wanted = at;
@@ -145,6 +143,11 @@ bool move_later(const std::shared_ptr<delayed_call>& c, clock::time_point at) {
   } catch (const std::logic_error&) {
     return false;  // it has begun to end meanwhile
   }
+}
+
+bool move_later(const std::shared_ptr<delayed_call>& c, clock::time_point at) {
+  std::lock_guard held(delayed_calls::of(*c).lock);
+  return move_locked(c, at);
 }
 
 }  // namespace sched

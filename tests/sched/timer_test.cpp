@@ -143,6 +143,23 @@ TEST_P(timer_test, a_plain_thread_cancels_and_reschedules_and_outlives_the_runti
   EXPECT_EQ(calls, 10);
 }
 
+// A thread's new time is brought to the heap by a fiber, and may be taken back at any moment of
+// that.
+TEST_P(timer_test, a_new_time_that_is_on_its_way_can_be_cancelled) {
+  std::atomic<int> calls{0};
+  timer t;
+  on_fiber([&] { t = call_later(1h, [&] { ++calls; }); });
+  dice random(1);
+  const int rounds = (sanitized ? 2'000 : 10'000) * static_cast<int>(scale());
+  for (int i = 0; i < rounds && !HasFailure(); ++i) {
+    EXPECT_TRUE(t.reschedule(clock::now() + 1h));
+    random.spin(300);
+    EXPECT_TRUE(t.cancel()) << "in round " << i;
+    EXPECT_FALSE(t.cancel()) << "in round " << i;
+  }
+  EXPECT_EQ(calls, 0);
+}
+
 TEST_P(timer_test, shutdown_drops_what_has_not_begun) {
   std::atomic<int> calls{0};
   on_fiber([&] {

@@ -5,7 +5,6 @@ Case n of a seed is always the same bytes (--only N sends just that one). Whatev
 answer who behaves, end each connection, hold nothing open in the end, and say nothing on stderr but what the health of
 back ends is; behind the proxy only requests arrive that have one meaning.
 """
-import argparse
 import contextlib
 import os
 import random
@@ -17,6 +16,7 @@ import tempfile
 import threading
 import time
 
+import fuzzing
 from http_support import PATIENCE, Client, Running, everything
 
 REQUESTS = (
@@ -207,12 +207,10 @@ def fuzz(server, given, strict):
             time.sleep(0.05)
         for thread in threads:
             thread.join()
-        if server.process.poll() is None and not server.settles_at(descriptors + (64 if strict else 0)):  # the proxy keeps some
-            fuzzer.failures.append(f'{server.descriptors()} descriptors are open, {descriptors} were in the beginning')
+        if server.process.poll() is None:
+            fuzzer.failures += fuzzing.objections_to_descriptors(server, descriptors + (64 if strict else 0))  # the proxy keeps some
     status, out, err = server.end() if server.process.poll() is None else (server.process.poll(), '', server.process.stderr.read())
-    unexpected = [line for line in err.splitlines() if not re.search(r' is (back|left out): ', line)]
-    if status != 0 or unexpected:
-        fuzzer.failures.append(f'it ended with {status} and said:\n' + '\n'.join(unexpected[:50]))
+    fuzzer.failures += fuzzing.objections_to_end(status, err, lambda line: re.search(r' is (back|left out): ', line))
     if strict:
         fuzzer.failures += [f'passed on: {breach[:300]!r}' for breach in strict.breaches]
         print(f'{strict.requests} requests reached the back end')
@@ -221,13 +219,7 @@ def fuzz(server, given, strict):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument('name', choices=('http_server', 'reverse_proxy'))
-    arguments.add_argument('program')
-    arguments.add_argument('--seconds', type=float, default=4)
-    arguments.add_argument('--seed', type=int, default=1)
-    arguments.add_argument('--only', type=int)
-    given = arguments.parse_args()
+    given = fuzzing.arguments(__doc__, 4, ('http_server', 'reverse_proxy'))
     limits = ['--header-time', '500', '--body-time', '500', '--workers', '2', '--access-log', 'none']
     with tempfile.TemporaryDirectory() as root:
         os.mkdir(root + '/sub')
@@ -239,9 +231,7 @@ def main():
             else ['--root', root]
         with Running(given.program, *limits, *special) as server:
             failures = fuzz(server, given, strict)
-    for failure in failures[:20]:
-        print('FAILED:', failure)
-    return 1 if failures else 0
+    return fuzzing.exit_status(failures)
 
 
 if __name__ == '__main__':

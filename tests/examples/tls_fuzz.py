@@ -4,7 +4,6 @@
 Case n of a seed mutates the same flight in the same way (--only N does just that one; keys differ each time). Whatever
 comes, the server ends the connection when its client has; who is not touched gets its whole answer and a close_notify; in
 the end nothing is left behind."""
-import argparse
 import contextlib
 import itertools
 import os
@@ -19,6 +18,7 @@ import tempfile
 import threading
 import time
 
+import fuzzing
 from running import PATIENCE, Running
 
 BIG = bytes(range(256)) * 1200
@@ -166,22 +166,15 @@ def fuzz(server, given, certificate):
             thread.start()
         for thread in hands:
             thread.join()
-    if not server.settles_at(before):
-        fuzzer.failures.append(f'{server.descriptors()} descriptors are open, {before} were in the beginning')
+    fuzzer.failures += fuzzing.objections_to_descriptors(server, before)
     status, _, err = server.end()
-    if status != 0 or err:
-        fuzzer.failures.append(f'it ended with {status} and said:\n' + err[:5000])
+    fuzzer.failures += fuzzing.objections_to_end(status, err)
     print(f'seed {given.seed}: {fuzzer.cases} cases, ends {dict(sorted(fuzzer.ends.items()))}')
     return fuzzer.failures
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument('program')
-    arguments.add_argument('--seconds', type=float, default=3)
-    arguments.add_argument('--seed', type=int, default=1)
-    arguments.add_argument('--only', type=int)
-    given = arguments.parse_args()
+    given = fuzzing.arguments(__doc__, 3)
     if not shutil.which('openssl'):
         print('no openssl command, so no certificate')
         return 77
@@ -196,9 +189,7 @@ def main():
         with Running(given.program, '--workers', '2', '--access-log', 'none', '--root', folder + '/root', '--certificate', chain,
                      '--key', key, '--idle-time', str(PATIENCE * 250)) as server:
             failures = fuzz(server, given, chain)
-    for failure in failures[:20]:
-        print('FAILED:', failure)
-    return 1 if failures else 0
+    return fuzzing.exit_status(failures)
 
 
 if __name__ == '__main__':

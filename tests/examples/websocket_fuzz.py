@@ -4,7 +4,6 @@
 Case n of a seed is always the same bytes but for the masks (--only N sends just that one). Whatever is sent, the chat ends
 the connection when its client has, what it says are whole frames as RFC 6455 wants them of a server, two guests who behave
 hear each other, in order, all the time, and in the end nothing is left behind."""
-import argparse
 import codecs
 import contextlib
 import itertools
@@ -17,6 +16,7 @@ import sys
 import threading
 import time
 
+import fuzzing
 from running import Running
 from websocket_client import BINARY, CLOSE, CONTINUATION, PATIENCE, PING, PONG, TEXT, Guest, frame
 
@@ -194,28 +194,18 @@ def fuzz(server, given):
                 fuzzer.failures.append('who behaves does not hear the last line')
         for guest in guests:
             guest.close()
-        if not server.settles_at(before):
-            fuzzer.failures.append(f'{server.descriptors()} descriptors are open, {before} were in the beginning')
+        fuzzer.failures += fuzzing.objections_to_descriptors(server, before)
     status, _, err = server.end()
-    unexpected = [line for line in err.splitlines() if not line.endswith(' does not read')]
-    if status != 0 or unexpected:
-        fuzzer.failures.append(f'it ended with {status} and said:\n' + '\n'.join(unexpected[:50]))
+    fuzzer.failures += fuzzing.objections_to_end(status, err, lambda line: line.endswith(' does not read'))
     print(f'seed {given.seed}: {fuzzer.cases} cases, answers {dict(sorted(fuzzer.codes.items()))}, {fuzzer.heard} lines heard')
     return fuzzer.failures
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument('program')
-    arguments.add_argument('--seconds', type=float, default=3)
-    arguments.add_argument('--seed', type=int, default=1)
-    arguments.add_argument('--only', type=int)
-    given = arguments.parse_args()
+    given = fuzzing.arguments(__doc__, 3)
     with Running(given.program, '--workers', '2', '--ping', '3000', '--unread', '100000') as server:
         failures = fuzz(server, given)
-    for failure in failures[:20]:
-        print('FAILED:', failure)
-    return 1 if failures else 0
+    return fuzzing.exit_status(failures)
 
 
 if __name__ == '__main__':

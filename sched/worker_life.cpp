@@ -75,8 +75,6 @@ static bool asked_of_something(const waiter& w) noexcept {
   return true;
 }
 
-// A join of a fiber that is under way, by anybody. What is rare lies here, so that the other path
-// needs few registers.
 // Of one that is done: whether its callbacks are still being called.
 static bool is_telling_locked(const fiber_record& f) noexcept {
   const fiber_extras* e = f.extras.load(std::memory_order_acquire);
@@ -97,6 +95,8 @@ static bool is_telling_locked(const fiber_record& f) noexcept {
       wait_in(f.joiners, f.join_lock, node, {wait_kind::join, f.id().value(), false}, never));
 }
 
+// A join of a fiber that is under way, by anybody. What is rare lies here, so that the other path
+// needs few registers.
 [[gnu::noinline]] static outcome join_started(fiber_record& f, clock::time_point deadline,
                                               bool cancellable) {
   f.join_lock.lock();
